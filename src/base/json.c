@@ -1,0 +1,238 @@
+#include "base/json.h"
+
+#include "base/text.h"
+
+#include <json-c/json_tokener.h>
+#include <math.h>
+#include <stdio.h>
+
+void json_drop(struct json_object **object)
+{
+    json_object_put(*object);
+    *object = NULL;
+}
+
+/* json-c's strict mode still takes NaN, Infinity and a few spellings; none of these can stand outside a string in JSON. */
+static bool token_allowed(struct bytes text, size_t *ret_at)
+{
+    bool in_string = false;
+    for (size_t i = 0; i < text.count; i++) {
+        char c = text.at[i];
+        *ret_at = i;
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+            else if ((unsigned char)c < ' ')
+                return false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (!strchr("{}[]:, \t\r\n0123456789+-.eEtrufalsn", c) || !c) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct json_object *json_parse(struct bytes text, struct problem *problem)
+{
+    size_t at = 0;
+    if (text.count > INT32_MAX - 1) {
+        problem_set(problem, "JSON of %zu bytes is too long", text.count);
+        return NULL;
+    }
+    if (!token_allowed(text, &at)) {
+        problem_set(problem, "not valid JSON at byte %zu", at);
+        return NULL;
+    }
+    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    if (!tokener) {
+        problem_set(problem, "out of memory while reading JSON");
+        return NULL;
+    }
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
+    enum json_tokener_error error = json_tokener_get_error(tokener);
+    if (error == json_tokener_continue) {    /* a bare number ends only with the text */
+        object = json_tokener_parse_ex(tokener, "", 1);
+        error = json_tokener_get_error(tokener);
+    }
+    if (error != json_tokener_success) {
+        problem_set(problem, "not valid JSON at byte %zu: %s", json_tokener_get_parse_end(tokener), json_tokener_error_desc(error));
+        json_drop(&object);
+    } else if (!object) {
+        problem_set(problem, "not valid JSON: a bare null");
+    }
+    json_tokener_free(tokener);
+    return object;
+}
+
+struct json_object *json_get(struct json_object *object, const char *key)
+{
+    struct json_object *value = NULL;
+    if (json_object_is_type(object, json_type_object))
+        json_object_object_get_ex(object, key, &value);
+    return value;
+}
+
+struct bytes json_get_bytes(struct json_object *object, const char *key)
+{
+    struct json_object *value = json_get(object, key);
+    if (!json_object_is_type(value, json_type_string))
+        return (struct bytes){0};
+    return (struct bytes){json_object_get_string(value), (size_t)json_object_get_string_len(value)};
+}
+
+int64_t json_get_int(struct json_object *object, const char *key, int64_t fallback)
+{
+    struct json_object *value = json_get(object, key);
+    return json_object_is_type(value, json_type_int) ? json_object_get_int64(value) : fallback;
+}
+
+double json_get_real(struct json_object *object, const char *key, double fallback)
+{
+    struct json_object *value = json_get(object, key);
+    bool number = json_object_is_type(value, json_type_double) || json_object_is_type(value, json_type_int);
+    return number ? json_object_get_double(value) : fallback;
+}
+
+bool json_get_bool(struct json_object *object, const char *key, bool fallback)
+{
+    struct json_object *value = json_get(object, key);
+    return json_object_is_type(value, json_type_boolean) ? json_object_get_boolean(value) : fallback;
+}
+
+static void comma(struct buf *buf)
+{
+    char last = buf->count ? buf->at[buf->count - 1] : '{';
+    if (last == '"' || last == '}' || last == ']' || (last >= '0' && last <= '9') || (last >= 'a' && last <= 'z'))
+        buf_byte(buf, ',');
+}
+
+void json_open(struct buf *buf, char bracket)
+{
+    comma(buf);
+    buf_byte(buf, bracket);
+}
+
+void json_close(struct buf *buf, char bracket)
+{
+    buf_byte(buf, bracket);
+}
+
+void json_key(struct buf *buf, const char *key)
+{
+    comma(buf);
+    buf_byte(buf, '"');
+    buf_text(buf, key);
+    buf_text(buf, "\":");
+}
+
+static void escape(struct buf *buf, unsigned char c)
+{
+    static const char *const names[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+    if (c < sizeof names / sizeof *names && names[c])
+        buf_text(buf, names[c]);
+    else if (c < ' ' || c == 0x7f)
+        buf_print(buf, "\\u%04x", c);
+    else {
+        buf_byte(buf, '\\');
+        buf_byte(buf, (char)c);
+    }
+}
+
+static void string(struct buf *buf, struct bytes text)
+{
+    buf_byte(buf, '"');
+    while (text.count) {
+        size_t plain = 0, count;
+        int32_t code = 0;
+        while (plain < text.count) {
+            code = text_decode((struct bytes){text.at + plain, text.count - plain}, &count);
+            if (code < ' ' || code == '"' || code == '\\' || code == 0x7f)
+                break;
+            plain += count;
+        }
+        buf_add(buf, text.at, plain);
+        text.at += plain;
+        text.count -= plain;
+        if (!text.count)
+            break;
+        if (code < 0)
+            buf_text(buf, "\xef\xbf\xbd");
+        else
+            escape(buf, (unsigned char)code);
+        text.at++;
+        text.count--;
+    }
+    buf_byte(buf, '"');
+}
+
+void json_key_bytes(struct buf *buf, struct bytes key)
+{
+    comma(buf);
+    string(buf, key);
+    buf_byte(buf, ':');
+}
+
+void json_bytes(struct buf *buf, struct bytes text)
+{
+    comma(buf);
+    string(buf, text);
+}
+
+void json_text(struct buf *buf, const char *text)
+{
+    if (text)
+        json_bytes(buf, bytes_of(text));
+    else
+        json_null(buf);
+}
+
+void json_int(struct buf *buf, int64_t value)
+{
+    char digits[24], *at = digits + sizeof digits;
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do
+        *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (value < 0)
+        *--at = '-';
+    comma(buf);
+    buf_add(buf, at, (size_t)(digits + sizeof digits - at));
+}
+
+void json_real(struct buf *buf, double value)
+{
+    if (!isfinite(value)) {
+        json_null(buf);
+        return;
+    }
+    comma(buf);
+    buf_print(buf, "%.15g", value);
+}
+
+void json_flag(struct buf *buf, bool value)
+{
+    comma(buf);
+    buf_text(buf, value ? "true" : "false");
+}
+
+void json_null(struct buf *buf)
+{
+    comma(buf);
+    buf_text(buf, "null");
+}
+
+void json_raw(struct buf *buf, struct bytes json)
+{
+    comma(buf);
+    buf_put(buf, json);
+}
+
+void json_tree(struct buf *buf, struct json_object *object)
+{
+    comma(buf);
+    buf_text(buf, json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}

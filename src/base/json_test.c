@@ -1,0 +1,62 @@
+#include "base/json.h"
+#include "base/test.h"
+
+TEST(the_writer_sets_commas_by_looking_back)
+{
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 1000);
+    buf_text(&buf, "data: ");
+    json_open(&buf, '{');
+    json_key(&buf, "a");
+    json_int(&buf, -12);
+    json_key(&buf, "b");
+    json_open(&buf, '[');
+    json_text(&buf, "x\"\n\\\x01{");
+    json_null(&buf);
+    json_real(&buf, 93.25);
+    json_flag(&buf, true);
+    json_open(&buf, '{');
+    json_close(&buf, '}');
+    json_raw(&buf, BYTES("{\"k\":1}"));
+    json_close(&buf, ']');
+    json_key(&buf, "c");
+    json_int(&buf, INT64_MIN);
+    json_close(&buf, '}');
+    CHECK_TEXT(buf_z(&buf), "data: {\"a\":-12,\"b\":[\"x\\\"\\n\\\\\\u0001{\",null,93.25,true,{},{\"k\":1}],\"c\":-9223372036854775808}");
+}
+
+TEST(a_string_with_broken_utf8_is_mended_on_the_way_out)
+{
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 1000);
+    json_bytes(&buf, BYTES("\xe6\x98\x93\xff\xe6"));
+    CHECK_TEXT(buf_z(&buf), "\"\xe6\x98\x93\xef\xbf\xbd\xef\xbf\xbd\"");
+}
+
+TEST(what_is_not_strict_json_is_refused_with_its_place)
+{
+    static const char *const bad[] = {"", "{", "{'a':1}", "NaN", "[Infinity]", "{\"a\":1}x", "[1,]", "null", "{\"a\":\"\n\"}",
+                                      "/* */1", "\"\xff\"", "[01]", "-", "tru", "[1 2]"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct problem problem = {0};
+        struct json_object *object JSON_OWNED = json_parse(bytes_of(bad[i]), &problem);
+        test_note("%s", bad[i]);
+        CHECK(!object);
+        CHECK(problem_is(&problem));
+    }
+}
+
+TEST(values_come_out_as_they_went_in)
+{
+    struct problem problem = {0};
+    struct json_object *object JSON_OWNED =
+        json_parse(BYTES("{\"s\":\"\\u6613\",\"i\":42,\"r\":0.5,\"b\":true,\"o\":{\"x\":[1]}}"), &problem);
+    CHECK(object);
+    CHECK_BYTES(json_get_bytes(object, "s"), BYTES("\xe6\x98\x93"));
+    CHECK_INT(json_get_int(object, "i", 0), 42);
+    CHECK(json_get_real(object, "r", 0) == 0.5 && json_get_real(object, "i", 0) == 42);
+    CHECK(json_get_bool(object, "b", false));
+    CHECK_INT(json_get_int(object, "s", -1), -1);
+    struct json_object *number JSON_OWNED = json_parse(BYTES("17"), &problem);
+    CHECK(number);
+}

@@ -1,0 +1,45 @@
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+static void *check(void *pointer)
+{
+    if (pointer)
+        return pointer;
+    fputs("rivulet: out of memory\n", stderr);
+    _Exit(EX_OSERR);
+}
+
+void *mem_new(size_t size)
+{
+    return check(calloc(1, size ? size : 1));
+}
+
+void *mem_grow(void *old, size_t size)
+{
+    return check(realloc(old, size ? size : 1));
+}
+
+char *mem_copy(const void *at, size_t count)
+{
+    char *copy = check(malloc(count + 1));
+    if (count)
+        memcpy(copy, at, count);
+    copy[count] = 0;
+    return copy;
+}
+
+char *mem_text(const char *text)
+{
+    return text ? mem_copy(text, strlen(text)) : NULL;
+}
+
+void mem_free(void *pointer_to_pointer)
+{
+    void **pointer = pointer_to_pointer;
+    free(*pointer);
+    *pointer = NULL;
+}

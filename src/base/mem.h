@@ -1,0 +1,14 @@
+/* Memory for the program's own structures. Small, fixed sizes never fail: when the system has no memory left the
+ * process says so and ends with status 71, because the log makes a restart lossless and a half-made structure does
+ * not. Sizes that a user chooses do not come here: they are capped first (see limits.h) and live in `struct buf`. */
+#pragma once
+#include <stddef.h>
+
+void *mem_new(size_t size);                      /* zeroed; free() it; never NULL */
+void *mem_grow(void *old, size_t size);          /* realloc that never fails */
+char *mem_text(const char *text);                /* copy of a C string; NULL stays NULL */
+char *mem_copy(const void *at, size_t count);    /* copy with a NUL behind it */
+void mem_free(void *pointer_to_pointer);         /* frees *p, for the cleanup attribute */
+
+#define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
+#define MEM_OWNED __attribute__((cleanup(mem_free)))   /* local pointer freed at the end of its block */
