@@ -1,0 +1,53 @@
+/* The table of stage kinds: add a kind with one file and one line here. */
+#include "stage/stage.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+extern const struct stage_kind stage_noop;
+
+static const struct stage_kind *const kinds[] = {
+    &stage_noop,
+};
+
+const struct stage_kind *stage_kind_at(size_t index)
+{
+    return index < sizeof kinds / sizeof *kinds ? kinds[index] : NULL;
+}
+
+const struct stage_kind *stage_kind_find(struct bytes name)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (bytes_equal(name, bytes_of(kinds[i]->name)))
+            return kinds[i];
+    return NULL;
+}
+
+void stage_outcome_init(struct stage_outcome *outcome)
+{
+    *outcome = (struct stage_outcome){.verdict = STAGE_DONE};
+    buf_init(&outcome->value, STAGE_VALUE_MAX);
+}
+
+void stage_outcome_done(struct stage_outcome *outcome)
+{
+    buf_done(&outcome->value);
+}
+
+void stage_outcome_stat(struct stage_outcome *outcome, const char *name, double value)
+{
+    if (outcome->stats_count < STAGE_STATS_MAX)
+        outcome->stats[outcome->stats_count++] = (struct stage_stat){name, value};
+}
+
+void stage_outcome_fail(struct stage_outcome *outcome, enum stage_verdict verdict, const char *error_type, const char *format, ...)
+{
+    char text[sizeof outcome->error.text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    outcome->verdict = verdict;
+    outcome->error_type = error_type;
+    problem_set(&outcome->error, "%s", text);
+}

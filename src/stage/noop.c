@@ -1,0 +1,89 @@
+/* The kind that does nothing: its value is its input. Benches measure the engine with it, and tests ask it to misbehave,
+ * either in the stage's params or, item by item, in an object "noop" inside the input value:
+ *   sleep_ms N    wait that long first             crash true    end by a signal
+ *   hang true     never come back                  exit N        end the process with this status
+ *   fail TEXT     fail with this sentence          retry TEXT    ask for another try with it
+ *   accuracy N    give this as the stat            error_type    "validation" or "processing" (default) */
+#include "base/json.h"
+#include "stage/stage.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Waiting on a condition that nobody signals needs no system call beyond futex, which a locked-in worker still has. */
+static void rest(int64_t ms)
+{
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000)
+        until.tv_sec++, until.tv_nsec -= 1000000000;
+    pthread_mutex_lock(&mutex);
+    while (pthread_cond_timedwait(&never, &mutex, &until) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&mutex);
+}
+
+static void wish(struct json_object *wishes, const struct stage_task *task, struct stage_outcome *outcome)
+{
+    int64_t sleep_ms = json_get_int(wishes, "sleep_ms", 0);
+    if (sleep_ms > 0)
+        rest(sleep_ms);
+    if (json_get_bool(wishes, "crash", false))
+        __builtin_trap();
+    if (json_get(wishes, "exit"))
+        _exit((int)json_get_int(wishes, "exit", 0));
+    while (json_get_bool(wishes, "hang", false))
+        rest(1000);
+    if (json_get(wishes, "accuracy"))
+        stage_outcome_stat(outcome, "accuracy", json_get_real(wishes, "accuracy", 0));
+    const char *type = bytes_equal(json_get_bytes(wishes, "error_type"), BYTES("validation")) ? "validation" : "processing";
+    struct bytes fail = json_get_bytes(wishes, "fail"), retry = json_get_bytes(wishes, "retry");
+    if (fail.at)
+        stage_outcome_fail(outcome, STAGE_FAIL, type, "%.*s", BYTES_ARG(fail));
+    else if (retry.at)
+        stage_outcome_fail(outcome, STAGE_RETRY, type, "%.*s", BYTES_ARG(retry));
+}
+
+static void wish_from(struct bytes text, const char *inside, const struct stage_task *task, struct stage_outcome *outcome)
+{
+    if (!text.count || outcome->verdict != STAGE_DONE)
+        return;
+    JSON_OWNED struct json_object *object = json_parse(text, NULL);
+    struct json_object *wishes = object && inside ? json_get(object, inside) : object;
+    if (wishes)
+        wish(wishes, task, outcome);
+}
+
+static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
+{
+    wish_from(task->params, NULL, task, outcome);
+    if (task->value.count && memmem(task->value.at, task->value.count, "\"noop\"", 6))
+        wish_from(task->value, "noop", task, outcome);
+    if (outcome->verdict != STAGE_DONE)
+        return;
+    struct stat about;
+    if (task->value.count)
+        buf_put(&outcome->value, task->value);
+    else if (task->input_fd >= 0 && !fstat(task->input_fd, &about))
+        buf_print(&outcome->value, "{\"bytes\":%lld}", (long long)about.st_size);
+    else
+        buf_text(&outcome->value, "{}");
+}
+
+static int load(const struct stage_outfit *outfit, void **ret_state, struct problem *problem)
+{
+    *ret_state = NULL;
+    return 0;
+}
+
+const struct stage_kind stage_noop = {
+    .name = "noop", .help = "gives its input back; for tests and benches", .open = load, .run = run,
+};
