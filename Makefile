@@ -1,0 +1,68 @@
+# The front door over meson and ninja. `make help` lists the targets; `./demo` and `./check` install what is missing first.
+# Settings: B=DIR another build folder, J=N parallel compilers, N=… SEED=… for the simulator.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+B ?= build
+J ?= $(shell nproc 2>/dev/null || echo 2)
+MESON ?= meson
+NINJA = ninja -j $(J)
+N ?= 2000
+SEED ?= 1
+QUICK_SEEDS ?= 50
+
+.PHONY: help build quick check demo sim fuzz bench unit asan tsan clang clean
+
+help:       ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
+
+# A build folder is set up once; ninja itself sees when a meson.build has changed.
+$(B)/build.ninja:
+	$(MESON) setup $(B) >$(B).setup.log 2>&1 || { cat $(B).setup.log; exit 1; }
+	@rm -f $(B).setup.log
+build-asan/build.ninja:
+	$(MESON) setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+build-tsan/build.ninja:
+	$(MESON) setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
+build-clang/build.ninja:
+	CC=clang $(MESON) setup build-clang >/dev/null
+
+build: $(B)/build.ninja      ## the program, at build/rivulet
+	@$(NINJA) -C $(B) --quiet
+
+unit: build     ## the unit tests; T=PART for those whose file or name contains it
+	@$(B)/unit $(T)
+
+quick: build    ## in seconds: build, unit tests, layers, a few lives of the simulator
+	@$(B)/unit | tail -n 1
+	@python3 tools/layers.py
+	@if [ -x $(B)/sim ]; then $(B)/sim --seeds $(QUICK_SEEDS) | tail -n 1; fi
+
+check:          ## everything, with a table and `N passed, N failed` at the end; S=SUITE for one suite
+	@python3 tools/check.py --jobs $(J) $(S)
+
+demo: build     ## the main job on the sample screenshots, results as they come
+	@python3 tools/demo.py $(B)/rivulet
+
+sim: build      ## the simulator: N lives (2000) from seed SEED (1)
+	@$(B)/sim --seeds $(N) --from $(SEED)
+
+fuzz: build     ## the fuzz targets, TIME seconds (60) each
+	@TIME=$(or $(TIME),60) sh tests/fuzz/run.sh
+
+bench: build    ## the measurements of bench/README.md
+	@sh bench/run.sh $(B)
+
+asan: build-asan/build.ninja     ## unit tests under the address and undefined behaviour sanitizers
+	@$(NINJA) -C build-asan --quiet
+	@build-asan/unit
+
+tsan: build-tsan/build.ninja     ## unit tests under the thread sanitizer
+	@$(NINJA) -C build-tsan --quiet
+	@build-tsan/unit
+
+clang: build-clang/build.ninja   ## a build by clang, every warning an error
+	@$(NINJA) -C build-clang --quiet
+
+clean:          ## removes every build folder
+	rm -rf build build-*
