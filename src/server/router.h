@@ -1,0 +1,32 @@
+/* Routes: tables of {method, path, handler, help}. Everything that lists routes is made from them: GET /openapi.json, /docs,
+ * /redoc, `Allow`, the index at /. A path is made of segments; `{name}` takes one whole segment (decoded, not empty) into
+ * request->params. HEAD goes to the GET handler; OPTIONS is answered for every known path (CORS preflight); an unknown path
+ * is 404, a wrong method 405 with Allow, both problem+json. Loop thread. */
+#pragma once
+#include "server/http.h"
+
+struct route {
+    enum http_method method;
+    const char *path;              /* "/v1/jobs/{id}/events" */
+    http_request_fn *handle;       /* gets the `data` of router_add */
+    const char *summary;           /* one line, for people and for OpenAPI */
+    const char *help;              /* more lines, or NULL */
+    bool everywhere;               /* lives under /api and /api/v1 too; all three answer alike */
+    const char *takes;             /* NULL, "application/json", or multipart: "file" / "files" = name of its field */
+    const char *gives;             /* content type of the good answer; NULL = application/json */
+    const char *query;             /* names of query parameters, separated by spaces, or NULL */
+};
+
+struct router;
+
+/* name, version: for the documents; static texts. Free after http_close. */
+struct router *router_new(const char *name, const char *version);
+void router_free(struct router *router);
+/* Add a table (static; borrowed). Later tables do not override earlier ones: the same method and path twice is a bug. */
+void router_add(struct router *router, const struct route *routes, size_t count, void *data);
+void router_add_docs(struct router *router);               /* /openapi.json, /docs, /redoc */
+/* Give this to http_open as on_request, with the router as data. */
+void router_request(struct http_request *request, void *router);
+/* Walk all routes in the order they were added; NULL at the end. Start with *at = 0. */
+const struct route *router_next(const struct router *router, size_t *at);
+void router_openapi(const struct router *router, struct buf *ret);     /* the document, JSON */
