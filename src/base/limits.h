@@ -1,62 +1,56 @@
-/* Every limit of the program, with its unit and its reason: one file, so that nobody has to look for the second one. What
- * a user may set is only the default here. Part by part; whoever builds a part adds its numbers to its block. */
+/* Every limit of the program in one place, with its unit and its reason. Nothing here is a wish: each is enforced where it is named,
+ * and what goes beyond it gets a clear sentence or a slower path, never more memory.
+ * One entry, one line of reason. Sorted by the room that enforces it. */
 #pragma once
 
-#define KIB(n) ((n) * 1024LL)
-#define MIB(n) ((n) * 1024LL * 1024)
-#define SECONDS(n) ((n) * 1000000LL)            /* in µs, as all times are */
+/* The store. */
+#define LIMIT_READ_ROWS 256                        /* rows in one answer of the log; longer read transactions would stop the WAL from being reset */
+#define LIMIT_READ_BYTES (256 * 1024)              /* bytes of event bodies in one such answer, for the same reason; at least one row is given */
+#define LIMIT_COMMIT_EVENTS 1024                   /* events in one commit: bounds the time until the first of them is durable */
+#define LIMIT_COMMIT_BYTES (4 * 1024 * 1024)       /* bytes of event bodies in one commit, for the same reason; at least one event goes */
+#define LIMIT_QUEUED_EVENTS 8192                   /* events waiting for the disk; beyond it intake stops reading and nothing is claimed */
+#define LIMIT_QUEUED_BYTES (16 * 1024 * 1024)      /* bytes of events waiting for the disk, for the same reason */
+#define LIMIT_TAIL_BYTES (8 * 1024 * 1024)         /* bytes of the newest rows kept in memory for readers at the tip; older ones are read from disk */
+#define LIMIT_FLUSH_EVENTS 16384                   /* events between two flushes of the caches: bounds what the next start has to apply */
+#define LIMIT_FREE_DISK_BYTES (256LL * 1024 * 1024)/* free bytes on the data disk below which no new job is taken, so that running ones can end */
 
-/* ---- events and the store ---- */
-#define EVENT_BODY_BYTES_MAX KIB(64)            /* one event's JSON; a value beyond it is a blob */
-#define INLINE_VALUE_BYTES_MAX KIB(64)          /* a result inside its event; beyond it a blob */
-#define SEED_RESULT_BYTES_MAX MIB(1)            /* a result inlined on the seed face; beyond it the item fails */
-#define ITEMS_ADDED_COUNT_MAX 256               /* items in one items.added event … */
-#define ITEMS_ADDED_BYTES_MAX KIB(64)           /* … and its bytes; then the next event */
-#define ITEM_VALUE_BYTES_MAX KIB(48)            /* an item's JSON value; beyond it a blob */
-#define COMMIT_WAITING_EVENTS_MAX 8192          /* accepted, not yet durable; then intake stops reading and nothing is claimed */
-#define COMMIT_WAITING_BYTES_MAX MIB(16)        /* the same in bytes; outcomes always fit, slots bound them */
-#define COMMIT_GROUP_EVENTS_MAX 1024            /* events in one transaction … */
-#define COMMIT_GROUP_BYTES_MAX MIB(4)           /* … and its bytes, so that a commit never takes long */
-#define COMMIT_GAP_US 1000                      /* at most one commit a ms: more burns CPU and wins nothing */
-#define READ_EVENTS_MAX 256                     /* events in one read transaction, so that the WAL can be reset … */
-#define READ_BYTES_MAX KIB(256)                 /* … and its bytes */
-#define FLUSH_EVENTS 16384                      /* the caches of the fold are written behind at least this often */
-#define TAIL_RING_BYTES_MAX MIB(8)              /* encoded frames of the newest events, all jobs; older ones come from the store */
-#define OPEN_ITEMS_MAX 4194304                  /* items of open jobs in memory at 16 bytes each; beyond it 429 */
-#define DISK_FREE_BYTES_MIN MIB(256)            /* less free space: new jobs 507, running ones go on */
-#define INTERRUPTS_MAX 5                        /* restarts that one item may meet before it is called poison */
-#define JOB_KEPT_DAYS 7                         /* a finished job and its files, then they are removed */
+/* Events. */
+#define LIMIT_BODY_BYTES (64 * 1024)               /* bytes of an event's body, an inline value or an inline result; a longer value is a blob */
+#define LIMIT_ADDED_ITEMS 256                      /* items in one items.added event; the rest goes to the next event */
+#define LIMIT_ADDED_BYTES (64 * 1024)              /* bytes of one items.added event, as any body */
+#define LIMIT_SEED_RESULT_BYTES (1024 * 1024)      /* bytes of a result that the plain face sends inline; a longer one fails its item */
+#define LIMIT_NAME_BYTES 255                       /* bytes of a file name in UTF-8; a longer one is cut and marked */
+#define LIMIT_INTERRUPTS 5                         /* restarts an item may be interrupted by; one more fails it, so that it cannot kill for ever */
+#define LIMIT_STATS 16                             /* named numbers in one outcome's stats: bounds the fold of a job */
 
-/* ---- streams ---- */
-#define STREAM_WRITE_BYTES_MAX KIB(256)         /* one write in flight to one reader: its whole pending memory … */
-#define STREAM_WRITE_FRAMES_MAX 64              /* … and at most so many frames in it */
-#define STREAM_STALL_US SECONDS(30)             /* a socket that should take bytes and takes none is closed */
-#define STREAM_NOTSENT_BYTES KIB(32)            /* TCP_NOTSENT_LOWAT: else a stalled socket hides 1-2 MB in the kernel */
-#define HEARTBEAT_US SECONDS(15)                /* silence of a stream; proxies cut at 30-60 s */
+/* Workers. */
+#define LIMIT_FRAME_BYTES (128 * 1024)             /* bytes of one message to or from a worker; a socket pair takes 208 KiB by default */
 
-/* ---- HTTP ---- */
-#define HTTP_BODY_BYTES_MAX MIB(1024)           /* a request's body (MAX_BODY_MB); beyond it 413 */
-#define HTTP_HEAD_BYTES_MAX KIB(16)             /* request line and headers; beyond it 431 */
-#define HTTP_TARGET_BYTES_MAX KIB(8)            /* the request target; beyond it 414 */
-#define HTTP_FIELDS_MAX 100                     /* header fields; browsers send about 20, proxies add 10; beyond it 431 */
-#define HTTP_ANSWER_BYTES_MAX MIB(64)           /* an answer that is held whole in memory; longer ones are streams */
-#define HTTP_CONNECTIONS_MAX 12000              /* open at a time (10,000 subscribers and room), never more than files allow */
-#define HTTP_FILES_RESERVED 256                 /* file descriptors that connections leave to the rest of the program */
-#define HTTP_READ_BYTES KIB(64)                 /* one read from a socket; also the most that a paused body holds back */
-#define HTTP_READS_A_TURN 4                     /* reads of one connection before the others have their turn */
-#define HTTP_PIPELINED_BYTES_MAX HTTP_HEAD_BYTES_MAX   /* bytes of next requests read ahead of the present answer */
-#define HTTP_IDLE_US SECONDS(75)                /* keep-alive without a request: above the 60 s after which proxies let go */
-#define HTTP_HEAD_US SECONDS(15)                /* from a head's first byte to its last, however slowly it dribbles */
-#define HTTP_BODY_WINDOW_US SECONDS(20)         /* while we read a body, in each such window … */
-#define HTTP_BODY_WINDOW_BYTES KIB(20)          /* … at least so much has to come (1 KiB/s: slower than any real line) */
-#define HTTP_DISCARD_BYTES_MAX MIB(64)          /* of a refused body read and thrown away so that the answer is seen … */
-#define HTTP_DISCARD_US SECONDS(10)             /* … and so long */
+/* Streams. Times are µs, as everywhere. */
+#define LIMIT_STREAM_WRITE_BYTES (256 * 1024)      /* bytes of the one write in flight to a reader: all the memory a slow one can hold */
+#define LIMIT_STREAM_WRITE_FRAMES 64               /* frames in one such write; more win nothing in a writev */
+#define LIMIT_STREAM_STALL_US 30000000LL           /* a socket that should take bytes and takes none so long is closed */
+#define LIMIT_STREAM_NOTSENT_BYTES (32 * 1024)     /* TCP_NOTSENT_LOWAT: else a stalled socket hides 1-2 MB in the kernel */
+#define LIMIT_STREAM_SILENCE_US 15000000LL         /* silence on a stream before a heartbeat; proxies cut after 30-60 s */
 
-/* ---- multipart ---- */
-#define MULTIPART_PARTS_MAX 10000               /* parts in one body, unless the caller says less */
-#define MULTIPART_PART_HEAD_BYTES_MAX KIB(8)    /* the headers of one part */
-#define MULTIPART_NAME_BYTES_MAX 255            /* a field's name; longer is refused */
-#define FILE_NAME_BYTES_MAX 255                 /* a file's name in UTF-8: cut there and marked */
+/* HTTP. */
+#define LIMIT_HTTP_BODY_BYTES (1024LL * 1024 * 1024) /* bytes of a request's body unless MAX_BODY_MB says otherwise; beyond it 413 */
+#define LIMIT_HTTP_HEAD_BYTES (16 * 1024)          /* bytes of request line and headers; beyond it 431 */
+#define LIMIT_HTTP_TARGET_BYTES (8 * 1024)         /* bytes of a request target; beyond it 414 */
+#define LIMIT_HTTP_FIELDS 100                      /* header fields; browsers send about 20, proxies add 10; beyond it 431 */
+#define LIMIT_HTTP_ANSWER_BYTES (64 * 1024 * 1024) /* bytes of an answer that is held whole in memory; longer ones are streams */
+#define LIMIT_HTTP_CONNECTIONS 12000               /* open at a time: 10,000 subscribers and room; never more than descriptors allow */
+#define LIMIT_HTTP_FILES_LEFT 256                  /* descriptors that connections leave to the rest of the program */
+#define LIMIT_HTTP_READ_BYTES (64 * 1024)          /* bytes of one read from a socket, and the most that a paused body holds back */
+#define LIMIT_HTTP_READS 4                         /* reads of one connection before the others have their turn */
+#define LIMIT_HTTP_IDLE_US 75000000LL              /* keep-alive without a request: above the 60 s after which proxies let go */
+#define LIMIT_HTTP_HEAD_US 15000000LL              /* from the first byte of a head to its last, however slowly it dribbles */
+#define LIMIT_HTTP_BODY_WINDOW_US 20000000LL       /* in each such window of reading a body … */
+#define LIMIT_HTTP_BODY_WINDOW_BYTES (20 * 1024)   /* … at least so many bytes have to come: slower than any real line */
+#define LIMIT_HTTP_DISCARD_BYTES (64 * 1024 * 1024)/* bytes of a refused body read and thrown away, so that the answer is seen … */
+#define LIMIT_HTTP_DISCARD_US 10000000LL           /* … and for how long */
+#define LIMIT_MULTIPART_PARTS 10000                /* parts of one form unless the caller says less: bounds the items of a job */
+#define LIMIT_MULTIPART_HEAD_BYTES (8 * 1024)      /* bytes of the headers of one part */
 
-/* ---- loop ---- */
-#define LOOP_POSTS_MAX 65536                    /* messages waiting in the loop's mailbox; each poster bounds its own */
+/* The loop. */
+#define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */

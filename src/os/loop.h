@@ -45,7 +45,7 @@ static inline bool timer_runs(const struct timer *timer) { return timer->node.pl
 /* ---- other threads ---- */
 
 /* Put call(data) into the loop's mailbox and wake it. Any thread; never blocks but for a short lock; calls are made in the
- * order of posting. The mailbox has LOOP_POSTS_MAX places: whoever posts has few messages under way at a time
+ * order of posting. The mailbox has LIMIT_LOOP_POSTS places: whoever posts has few messages under way at a time
  * (a log thread has one a commit); overflowing it is a bug and ends the program. */
 void loop_post(struct loop *loop, void (*call)(void *data), void *data);
 

@@ -13,7 +13,7 @@
  *
  * Calls on a request whose client has gone are harmless until on_close has come. Answering twice is a bug (assert).
  * After an answer that came before the whole body was read (an early refusal), the rest is read and thrown away for up to
- * HTTP_DISCARD_BYTES_MAX or HTTP_DISCARD_US, then the connection is closed: so the client sees the answer and not a reset.
+ * LIMIT_HTTP_DISCARD_BYTES or LIMIT_HTTP_DISCARD_US, then the connection is closed: so the client sees the answer and not a reset.
  *
  * The server answers by itself, with problem+json: bad heads 400, 408, 414, 417, 421, 431, 501, 505; bodies 400 (bad chunks), 408 (too slow),
  * 413 (above the server's or the handler's limit), 415 (Content-Encoding); 503 above the cap on connections. */
@@ -29,7 +29,7 @@ struct http_request;
 enum http_why {
     HTTP_DONE,        /* answered to the last byte */
     HTTP_GONE,        /* the client closed, or the wire broke */
-    HTTP_SLOW,        /* too slow: head, body, or a socket that took no byte for STREAM_STALL_US */
+    HTTP_SLOW,        /* too slow: head, body, or a socket that took no byte for LIMIT_STREAM_STALL_US */
     HTTP_REFUSED,     /* the server itself refused the body: 400, 408, 413 */
     HTTP_CLOSING,     /* http_close */
 };
@@ -56,8 +56,8 @@ struct http_request {
 struct http_settings {
     const char *host;              /* a name or address to listen on: "127.0.0.1", "::1", "0.0.0.0", "localhost" */
     int port;                      /* 0 = a free one, see http_port */
-    int64_t body_bytes_max;        /* 0 = HTTP_BODY_BYTES_MAX */
-    int connections_max;           /* 0 = HTTP_CONNECTIONS_MAX */
+    int64_t body_bytes_max;        /* 0 = LIMIT_HTTP_BODY_BYTES */
+    int connections_max;           /* 0 = LIMIT_HTTP_CONNECTIONS */
     const char *allow_origin;      /* CORS: NULL = "*"; "" = no CORS headers at all */
     bool any_host;                 /* do not check Host; otherwise, when listening on loopback, a Host that is no name of
                                       this machine gets 421 (DNS rebinding) */
@@ -81,7 +81,7 @@ void http_close(struct http_server *server);
 /* ---- reading a body ---- */
 
 struct http_body {
-    void (*on_data)(struct http_request *request, struct bytes chunk);   /* 1 … HTTP_READ_BYTES; borrowed for the call */
+    void (*on_data)(struct http_request *request, struct bytes chunk);   /* 1 … LIMIT_HTTP_READ_BYTES; borrowed for the call */
     void (*on_end)(struct http_request *request);                        /* the whole body has come */
 };
 
@@ -92,7 +92,7 @@ int http_read_body(struct http_request *request, int64_t bytes_max, const struct
 /* The same for small bodies: gathers the whole and calls `done` once. The view lives until the answer begins. */
 int http_read_all(struct http_request *request, int64_t bytes_max, void (*done)(struct http_request *request, struct bytes body));
 /* No on_data and no on_end between pause and resume; the client is slowed down by TCP. May be called from on_data. What was
- * read already (at most HTTP_READ_BYTES) is held back. While paused a vanished client is not noticed. */
+ * read already (at most LIMIT_HTTP_READ_BYTES) is held back. While paused a vanished client is not noticed. */
 void http_pause(struct http_request *request);
 void http_resume(struct http_request *request);
 
@@ -120,11 +120,11 @@ void http_stream_start(struct http_request *request, int status, const char *con
 void http_sse_start(struct http_request *request, void (*on_drain)(struct http_request *request));
 /* May a write be made now? False while an earlier one is under way (on_drain will come), or the client is gone. */
 bool http_stream_writable(const struct http_request *request);
-/* Write: all or nothing. 0 = taken, at most STREAM_WRITE_BYTES_MAX at once (assert); HTTP_FULL = an earlier write is under way,
+/* Write: all or nothing. 0 = taken, at most LIMIT_STREAM_WRITE_BYTES at once (assert); HTTP_FULL = an earlier write is under way,
  * nothing taken, wait for on_drain; HTTP_CLOSED = nobody is there (or it was a HEAD). Bytes that the socket takes at once are
  * not copied. The views are borrowed for the call. */
 int http_stream_write(struct http_request *request, struct bytes bytes);
-int http_stream_writev(struct http_request *request, const struct bytes *parts, int count);   /* ≤ STREAM_WRITE_FRAMES_MAX parts */
+int http_stream_writev(struct http_request *request, const struct bytes *parts, int count);   /* ≤ LIMIT_STREAM_WRITE_FRAMES parts */
 /* The end: what is pending still goes out, then on_close(HTTP_DONE). No write after it. */
 void http_stream_end(struct http_request *request);
 

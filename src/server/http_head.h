@@ -23,7 +23,7 @@ struct http_head {
     bool expects_continue;         /* Expect: 100-continue */
     bool keeps_alive;              /* HTTP/1.1 without Connection: close */
     int fields_count;
-    struct http_field fields[HTTP_FIELDS_MAX];
+    struct http_field fields[LIMIT_HTTP_FIELDS];
 };
 
 /* Look for the end of a head in what has come so far. *at remembers how far the last call got: 0 before the first.

@@ -1,5 +1,5 @@
 /* multipart/form-data (RFC 7578), read as it streams by: bytes in, parts out, split at any byte. Pure: no I/O, no thread of its
- * own, memory bounded by the head of one part (MULTIPART_PART_HEAD_BYTES_MAX); the content of parts is never held.
+ * own, memory bounded by the head of one part (LIMIT_MULTIPART_HEAD_BYTES); the content of parts is never held.
  *
  *     on_part … on_data * … on_part_end, for each part in turn
  *
@@ -11,7 +11,7 @@
 
 struct multipart_part {
     struct bytes name;          /* the field's; valid UTF-8, control characters replaced; borrowed for the call */
-    struct bytes filename;      /* the same, at most FILE_NAME_BYTES_MAX; empty when there is none */
+    struct bytes filename;      /* the same, at most LIMIT_NAME_BYTES; empty when there is none */
     struct bytes type;          /* Content-Type as sent, or empty */
     bool is_file;               /* a filename was given, be it empty */
     bool filename_cut;          /* it was longer and was cut at a character */
@@ -31,7 +31,7 @@ struct multipart;
 /* The boundary out of a Content-Type value. 0; 1 = it is not multipart/form-data at all; -1 and a problem = no sound boundary. */
 int multipart_boundary(struct bytes content_type, char ret[MULTIPART_BOUNDARY_SIZE], struct problem *problem);
 
-/* parts_max 0 = MULTIPART_PARTS_MAX. `calls` is borrowed for the whole life. Never NULL. */
+/* parts_max 0 = LIMIT_MULTIPART_PARTS. `calls` is borrowed for the whole life. Never NULL. */
 struct multipart *multipart_new(const char *boundary, unsigned parts_max, const struct multipart_calls *calls, void *user);
 void multipart_free(struct multipart *multipart);         /* at any time, not inside a callback; NULL is fine */
 
