@@ -103,6 +103,44 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback)
     return json_object_is_type(value, json_type_boolean) ? json_object_get_boolean(value) : fallback;
 }
 
+/* The end of the value that starts at `i`. */
+static size_t value_end(struct bytes text, size_t i)
+{
+    size_t depth = 0;
+    for (; i < text.count; i++) {
+        char c = text.at[i];
+        if (c == '"') {
+            for (i++; i < text.count && text.at[i] != '"'; i++)
+                i += text.at[i] == '\\';
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            if (!depth--)
+                break;
+        } else if (c == ',' && !depth) {
+            break;
+        }
+    }
+    return i < text.count ? i : text.count;
+}
+
+struct bytes json_span(struct bytes object, const char *key)
+{
+    size_t length = strlen(key);
+    for (size_t i = 1; i + 1 < object.count;) {
+        size_t name = i + 1;
+        for (i = name; i < object.count && object.at[i] != '"'; i++)
+            i += object.at[i] == '\\';
+        size_t start = i + 2, end = value_end(object, start);
+        if (start > end)
+            break;
+        if (i - name == length && !memcmp(object.at + name, key, length))
+            return (struct bytes){object.at + start, end - start};
+        i = end + 1;
+    }
+    return (struct bytes){0};
+}
+
 static void comma(struct buf *buf)
 {
     char last = buf->count ? buf->at[buf->count - 1] : '{';

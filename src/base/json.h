@@ -6,6 +6,7 @@
 #include "base/problem.h"
 
 #include <json-c/json_object.h>
+#include <json-c/linkhash.h>
 
 enum { JSON_DEPTH_MAX = 32 };
 
@@ -22,6 +23,10 @@ struct bytes json_get_bytes(struct json_object *object, const char *key);       
 int64_t json_get_int(struct json_object *object, const char *key, int64_t fallback);
 double json_get_real(struct json_object *object, const char *key, double fallback);
 bool json_get_bool(struct json_object *object, const char *key, bool fallback);
+
+/* The raw text of one field of an object's text, spliced out without parsing the rest: {NULL, 0} when it is not there. Only for
+ * JSON that was checked before (a row's body): on anything else the answer is meaningless, but never outside `object`. */
+struct bytes json_span(struct bytes object, const char *key);
 
 void json_open(struct buf *buf, char bracket);       /* '{' or '[', with a comma before it if one is due */
 void json_close(struct buf *buf, char bracket);      /* '}' or ']' */

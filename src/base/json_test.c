@@ -60,3 +60,16 @@ TEST(values_come_out_as_they_went_in)
     struct json_object *number JSON_OWNED = json_parse(BYTES("17"), &problem);
     CHECK(number);
 }
+
+TEST(a_field_is_spliced_out_without_parsing)
+{
+    struct bytes object = BYTES("{\"a\":\"x,\\\"}\",\"b\":{\"a\":[1,{\"z\":\"]\"}]},\"c\":-1.5,\"d\":[]}");
+    CHECK_BYTES(json_span(object, "a"), BYTES("\"x,\\\"}\""));
+    CHECK_BYTES(json_span(object, "b"), BYTES("{\"a\":[1,{\"z\":\"]\"}]}"));
+    CHECK_BYTES(json_span(object, "c"), BYTES("-1.5"));
+    CHECK_BYTES(json_span(object, "d"), BYTES("[]"));
+    CHECK(!json_span(object, "z").at);
+    CHECK(!json_span(BYTES("{}"), "a").at);
+    for (size_t cut = 0; cut < object.count; cut++)    /* damaged text never leads outside */
+        json_span((struct bytes){object.at, cut}, "nothing");
+}

@@ -1,0 +1,9 @@
+/* The job document: what a job is at this moment, as JSON for people and clients. A reader like any other: computed from the
+ * fold, shown only when the log is durable up to the `seq` that it names (the caller holds it until then). */
+#pragma once
+#include "core/job.h"
+#include "base/buf.h"
+
+/* {"id","pipeline","status","seq","total_batches","batches_pending","batches_processing","batches_completed","batches_failed",
+ *  "batches_skipped","overall_progress","created_at","started_at","completed_at","error","summary","seconds"} */
+void document_job(const struct job *job, struct buf *buf);

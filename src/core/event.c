@@ -1,0 +1,34 @@
+#include "core/event.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name, *scope;
+} kinds[EVENT_KINDS_COUNT] = {
+    [EVENT_NONE] = {"?", ""},
+#define X(kind, name, scope) [EVENT_##kind] = {name, #scope},
+    EVENT_KINDS(X)
+#undef X
+};
+
+const char *event_name(enum event_kind kind)
+{
+    return (unsigned)kind < EVENT_KINDS_COUNT ? kinds[kind].name : "?";
+}
+
+bool event_is_item(enum event_kind kind)
+{
+    return (unsigned)kind < EVENT_KINDS_COUNT && !strcmp(kinds[kind].scope, "ITEM");
+}
+
+const char *start_why_name(enum start_why why)
+{
+    static const char *const names[WHY_COUNT] = {"first", "retry", "due", "restart"};
+    return (unsigned)why < WHY_COUNT ? names[why] : "?";
+}
+
+const char *job_status_name(enum job_status status)
+{
+    static const char *const names[JOB_STATUS_COUNT] = {"pending", "running", "completed", "error", "cancelled"};
+    return (unsigned)status < JOB_STATUS_COUNT ? names[status] : "?";
+}

@@ -1,0 +1,263 @@
+#include "core/snapshot.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "cells are stored as they stand in memory: little-endian");
+
+static void put_text(struct buf *buf, const char *key, const char *text)
+{
+    json_key(buf, key);
+    json_text(buf, text);
+}
+
+static void put_int(struct buf *buf, const char *key, int64_t value)
+{
+    json_key(buf, key);
+    json_int(buf, value);
+}
+
+static void put_flag(struct buf *buf, const char *key, bool value)
+{
+    json_key(buf, key);
+    json_flag(buf, value);
+}
+
+/* Doubles go out in full, as their bits: a sum must not drift by being flushed. */
+static void put_real(struct buf *buf, double value)
+{
+    int64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    json_int(buf, bits);
+}
+
+static void put_header(struct buf *buf, const struct job *job)
+{
+    char hash[SHA_HEX_SIZE];
+    sha_hex(&job->hash, hash);
+    put_int(buf, "job", job->job);
+    put_text(buf, "id", job->id);
+    put_text(buf, "owner", job->owner);
+    put_text(buf, "pipeline", job->pipeline);
+    put_text(buf, "hash", hash);
+    json_key(buf, "params");
+    json_raw(buf, bytes_of(job->params));
+    put_text(buf, "result_key", job->result_key);
+    put_text(buf, "retry_of", job->retry_of);
+    put_int(buf, "in_flight", job->in_flight);
+    put_flag(buf, "ordered", job->ordered);
+}
+
+static void put_state(struct buf *buf, const struct job *job)
+{
+    put_int(buf, "seq", (int64_t)job->seq);
+    put_int(buf, "pos", (int64_t)job->pos);
+    put_int(buf, "epoch", job->epoch);
+    put_int(buf, "created", job->created_us);
+    put_int(buf, "started", job->started_us);
+    put_int(buf, "finished", job->ended_us);
+    put_int(buf, "last", job->last_us);
+    put_flag(buf, "sealed", job->sealed);
+    put_flag(buf, "cancelling", job->cancelling);
+    put_flag(buf, "ended", job->ended);
+    put_int(buf, "status", job->status);
+    if (job->error)
+        put_text(buf, "error", job->error);
+    put_int(buf, "total", job->total);
+    json_key(buf, "counts");
+    json_open(buf, '[');
+    json_int(buf, job->counts.pending);
+    json_int(buf, job->counts.processing);
+    json_int(buf, job->counts.completed);
+    json_int(buf, job->counts.failed);
+    json_int(buf, job->counts.skipped);
+    json_close(buf, ']');
+}
+
+static void put_sums(struct buf *buf, const struct job *job)
+{
+    json_key(buf, "sums");
+    json_open(buf, '[');
+    for (size_t i = 0; i < job->sums_count; i++) {
+        json_open(buf, '[');
+        json_text(buf, job->sums[i].name);
+        json_int(buf, job->sums[i].count);
+        put_real(buf, job->sums[i].sum);
+        put_real(buf, job->sums[i].min);
+        put_real(buf, job->sums[i].max);
+        json_close(buf, ']');
+    }
+    json_close(buf, ']');
+}
+
+static void put_added(struct buf *buf, const struct job *job)
+{
+    json_key(buf, "added");
+    json_open(buf, '[');
+    for (size_t i = 0; i < job->added_count; i++) {
+        json_open(buf, '[');
+        json_int(buf, job->added[i].first);
+        json_int(buf, job->added[i].count);
+        json_int(buf, (int64_t)job->added[i].pos);
+        json_close(buf, ']');
+    }
+    json_close(buf, ']');
+}
+
+void snapshot_write(const struct job *job, struct buf *buf)
+{
+    json_open(buf, '{');
+    put_header(buf, job);
+    put_state(buf, job);
+    put_sums(buf, job);
+    put_added(buf, job);
+    json_close(buf, '}');
+}
+
+/* ---- and back ---- */
+
+static char *get_text(struct json_object *tree, const char *key)
+{
+    struct bytes text = json_get_bytes(tree, key);
+    return mem_copy(text.at, text.count);
+}
+
+static int64_t at(struct json_object *array, size_t index)
+{
+    return json_object_get_int64(json_object_array_get_idx(array, index));
+}
+
+static double real_at(struct json_object *array, size_t index)
+{
+    int64_t bits = at(array, index);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static void get_header(struct job *job, struct json_object *tree, struct bytes fold)
+{
+    struct bytes params = json_span(fold, "params");
+    job->job = json_get_int(tree, "job", 0);
+    job->id = get_text(tree, "id");
+    job->owner = get_text(tree, "owner");
+    job->pipeline = get_text(tree, "pipeline");
+    job->params = mem_copy(params.at, params.count);
+    job->result_key = get_text(tree, "result_key");
+    job->retry_of = get_text(tree, "retry_of");
+    job->in_flight = (uint32_t)json_get_int(tree, "in_flight", 1);
+    job->ordered = json_get_bool(tree, "ordered", false);
+}
+
+static void get_state(struct job *job, struct json_object *tree)
+{
+    job->seq = (uint64_t)json_get_int(tree, "seq", 0);
+    job->pos = (uint64_t)json_get_int(tree, "pos", 0);
+    job->epoch = json_get_int(tree, "epoch", 0);
+    job->created_us = json_get_int(tree, "created", 0);
+    job->started_us = json_get_int(tree, "started", 0);
+    job->ended_us = json_get_int(tree, "finished", 0);
+    job->last_us = json_get_int(tree, "last", 0);
+    job->sealed = json_get_bool(tree, "sealed", false);
+    job->cancelling = json_get_bool(tree, "cancelling", false);
+    job->ended = json_get_bool(tree, "ended", false);
+    job->status = (enum job_status)json_get_int(tree, "status", JOB_PENDING);
+    job->error = json_get(tree, "error") ? get_text(tree, "error") : NULL;
+    job->total = json_get_int(tree, "total", 0);
+    struct json_object *counts = json_get(tree, "counts");
+    job->counts = (struct counts){at(counts, 0), at(counts, 1), at(counts, 2), at(counts, 3), at(counts, 4)};
+}
+
+static void get_sums(struct job *job, struct json_object *sums)
+{
+    size_t count = json_object_array_length(sums);
+    for (size_t i = 0; i < count && i < JOB_SUMS_MAX; i++) {
+        struct json_object *one = json_object_array_get_idx(sums, i);
+        struct job_sum *sum = &job->sums[job->sums_count++];
+        snprintf(sum->name, sizeof sum->name, "%s", json_object_get_string(json_object_array_get_idx(one, 0)));
+        sum->count = at(one, 1);
+        sum->sum = real_at(one, 2);
+        sum->min = real_at(one, 3);
+        sum->max = real_at(one, 4);
+    }
+}
+
+static void get_added(struct job *job, struct json_object *added)
+{
+    job->added_count = job->added_room = json_object_array_length(added);
+    job->added = mem_new(job->added_count * sizeof *job->added);
+    for (size_t i = 0; i < job->added_count; i++) {
+        struct json_object *one = json_object_array_get_idx(added, i);
+        job->added[i] = (struct job_added){at(one, 0), at(one, 1), (uint64_t)at(one, 2)};
+    }
+}
+
+static bool plausible(const struct job *job)
+{
+    struct counts c = job->counts;
+    return job->id[0] && job->total >= 0 && job->status < JOB_STATUS_COUNT &&
+           c.pending + c.processing + c.completed + c.failed + c.skipped == job->total;
+}
+
+struct job *snapshot_read(struct bytes fold, struct problem *problem)
+{
+    struct json_object *tree JSON_OWNED = json_parse(fold, problem);
+    if (!tree)
+        return NULL;
+    struct job *job = job_new();
+    get_header(job, tree, fold);
+    get_state(job, tree);
+    if (!sha_from_hex(json_get_bytes(tree, "hash"), &job->hash) || !plausible(job)) {
+        problem_set(problem, "the cache of job \"%s\" is damaged", job->id);
+        job_free(job);
+        return NULL;
+    }
+    get_sums(job, json_get(tree, "sums"));
+    get_added(job, json_get(tree, "added"));
+    if (!job->ended && job->total) {
+        job->items_room = job->total;
+        job->items = mem_new((size_t)job->total * sizeof *job->items);
+    }
+    return job;
+}
+
+int64_t snapshot_pages(const struct job *job)
+{
+    return (job->total + SNAPSHOT_PAGE_ITEMS - 1) / SNAPSHOT_PAGE_ITEMS;
+}
+
+static int64_t page_items(const struct job *job, int64_t page)
+{
+    int64_t left = job->total - page * SNAPSHOT_PAGE_ITEMS;
+    return left > SNAPSHOT_PAGE_ITEMS ? SNAPSHOT_PAGE_ITEMS : left;
+}
+
+struct bytes snapshot_cell(const struct job *job, int64_t page)
+{
+    assert(page >= 0 && page < snapshot_pages(job));
+    return (struct bytes){(const char *)&job->items[page * SNAPSHOT_PAGE_ITEMS], (size_t)page_items(job, page) * sizeof(struct item)};
+}
+
+int snapshot_read_cell(struct job *job, int64_t page, struct bytes body, struct problem *problem)
+{
+    if (page < 0 || page >= snapshot_pages(job) || body.count != (size_t)page_items(job, page) * sizeof(struct item) || !job->items)
+        return problem_set(problem, "the item cache of job \"%s\", page %lld, is damaged", job->id, (long long)page);
+    memcpy(&job->items[page * SNAPSHOT_PAGE_ITEMS], body.at, body.count);
+    return 0;
+}
+
+void snapshot_settle(struct job *job)
+{
+    job->holding = 0;
+    for (int64_t n = 0; job->items && n < job->total; n++) {
+        struct item *item = &job->items[n];
+        item->old = item->state == ITEM_RUNNING || item->state == ITEM_WAITING;
+        job->holding += item_holds_slot(job, item);
+    }
+    job->next = 0;
+    while (job->items && job->next < job->total && job->items[job->next].state != ITEM_PENDING)
+        job->next++;
+}

@@ -1,0 +1,41 @@
+/* The crew: where legs are done. The engine knows only this table; behind it stand the warm worker processes
+ * (engine/workers.c), or the simulator's slow, dead and late ones.
+ *
+ * Thread: loop, all of it. */
+#pragma once
+#include "core/outcome.h"
+
+struct task {
+    struct token token;
+    uint32_t leg;
+    struct bytes stages;        /* JSON array of the leg's stage names, e.g. ["decklist"] */
+    struct bytes params;        /* JSON object: the job's parameters */
+    struct bytes name, type;    /* of the item */
+    struct bytes value;         /* inline JSON input, or empty */
+    int input_fd;               /* the input as a file opened read-only, or -1; the crew closes it in every case */
+    int64_t timeout_us;         /* from the moment the worker has the task */
+};
+
+/* What the crew tells the engine. Views are borrowed during the call. */
+struct crew_client {
+    void *data;
+    /* Exactly one per started task that was not stopped; a crash or a deadline is an outcome too (RETRY, error_type "crash" or
+     * "timeout"). After a kill for a deadline the worker's socket is drained, and what comes is offered with late = true. */
+    void (*outcome)(void *data, struct token token, const struct outcome *outcome, bool late);
+    /* A live sign of life; says nothing that no event will say. */
+    void (*hint)(void *data, struct token token, int percent, struct bytes status);
+    /* A slot may have become free without an outcome (a replaced worker is ready). */
+    void (*free)(void *data);
+};
+
+struct crew;
+struct crew_ops {
+    size_t (*slots_free)(struct crew *crew);                       /* tasks that can be started right now */
+    void (*start)(struct crew *crew, const struct task *task);     /* only when slots_free() > 0; views borrowed during the call */
+    void (*stop)(struct crew *crew, struct token token);           /* kill it; no outcome follows; unknown tokens are ignored */
+};
+
+struct crew {
+    const struct crew_ops *ops;
+    struct crew_client client;   /* set by the engine before the first start */
+};

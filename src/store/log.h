@@ -1,0 +1,120 @@
+/* The log: rows in commit order, made durable in groups, and beside them caches of the fold that make opening quick. The log
+ * decides nothing: the decider (store/local.c) stamps rows and hands them over in order; they become durable in order.
+ *
+ * Two logs stand behind this table: store/sqlite.c (a write connection on one thread, a read-only one on another) and
+ * store/memory.c (for tests and the simulator: durable when it is told so, and it can lose what was not).
+ *
+ * Thread: every call here and every callback is on the loop, except where said. */
+#pragma once
+#include "base/problem.h"
+#include "core/row.h"
+
+struct log;
+
+/* A row on its way to the disk, with what must be exact with it in the same transaction. */
+struct log_entry {
+    struct row *row;                  /* one reference, owned */
+    /* JOB_CREATED only: the job's row and its pipeline's text (stored once by hash). Owned texts. */
+    char *job_id, *owner;
+    struct sha pipeline_hash;
+    char *pipeline_text;
+    /* Blobs that the row names; owned array. */
+    struct sha *blobs;
+    size_t blobs_count;
+    struct log_entry *next;           /* the log's own queue link */
+};
+struct log_entry *log_entry_new(struct row *row);     /* takes over the caller's reference */
+void log_entry_free(struct log_entry *entry);
+
+/* Caches of the fold of one job, as of `flush.pos`. Opaque to the log. Owned arrays. */
+struct log_job_cache {
+    int64_t job;
+    struct bytes fold;                /* owned by this struct (free((char *)fold.at)) */
+    uint64_t places_from;             /* seq of places[0] */
+    uint64_t *places;                 /* pos of consecutive seqs that were not flushed before */
+    size_t places_count;
+    struct log_cell_page { uint32_t page; char *body; size_t bytes; } *cells;     /* changed pages only */
+    size_t cells_count;
+};
+struct log_flush {
+    uint64_t pos;                     /* the caches are the fold of all rows up to here (all handed over before) */
+    struct log_job_cache *jobs;
+    size_t count;
+    void (*done)(void *data, struct log_flush *flush);     /* durable; the callee frees it with log_flush_free */
+    void *data;
+    struct log_flush *next;
+};
+void log_flush_free(struct log_flush *flush);
+
+/* A read of rows: either a job's rows from a seq on, or the rows at given positions. Answered from one snapshot on the read
+ * thread; at most LIMIT_READ_ROWS rows or LIMIT_READ_BYTES bytes (at least one row when there is one). */
+struct log_read {
+    int64_t job;
+    uint64_t from_seq;                /* first seq wanted; 0 = by positions */
+    /* by positions: the positions. By seq: the positions of seq known_from, known_from + 1, … that the decider still holds;
+     * rows before known_from are found through the place cache. Owned array. */
+    uint64_t *known;
+    uint64_t known_from;
+    size_t known_count;
+    void (*done)(void *data, struct log_read *read);       /* the callee frees it with log_read_free */
+    void *data;
+    /* the answer */
+    struct row **rows;                /* one reference each, owned; missing positions are left out */
+    size_t rows_count;
+    int error;                        /* < 0: could not be read (-EIO), rows_count is 0 */
+    struct log_read *next;
+};
+void log_read_free(struct log_read *read);
+
+/* A look-up of a job by its id, for jobs that the decider no longer holds. */
+struct log_find {
+    char *id;                         /* owned */
+    void (*done)(void *data, struct log_find *find);       /* the callee frees it with log_find_free */
+    void *data;
+    bool found;
+    int64_t job;
+    char *owner;                      /* owned */
+    char *fold;                       /* the cache, owned; NULL when none was flushed */
+    size_t fold_bytes;
+    uint64_t created_pos;             /* of its job.created row; 0 unknown */
+    struct log_find *next;
+};
+void log_find_free(struct log_find *find);
+
+/* What the log tells the decider. */
+struct log_client {
+    void *data;
+    void (*durable)(void *data, uint64_t pos);             /* every row up to pos is on disk */
+    /* The disk takes nothing for now (full = true; rows wait in order and are tried again) or takes rows again (false). A
+     * failed sync never comes here: it ends the process with status 70, because what the disk holds is then unknown. */
+    void (*full)(void *data, bool full);
+    void (*pruned)(void *data, int64_t job);               /* the job's rows are gone for good */
+};
+
+struct log_ops {
+    void (*append)(struct log *log, struct log_entry *entry);      /* takes over the entry */
+    void (*flush)(struct log *log, struct log_flush *flush);       /* behind all entries appended before */
+    void (*read)(struct log *log, struct log_read *read);
+    void (*find)(struct log *log, struct log_find *find);
+    void (*prune)(struct log *log, int64_t ended_before_us);       /* remove ended jobs older than that, in bounded steps */
+    void (*close)(struct log *log);                                /* everything handed over is durable on return; frees */
+};
+
+struct log {
+    const struct log_ops *ops;
+    struct log_client client;         /* set by the decider before its first call */
+};
+
+/* What opening finds, told in this order: pipelines, open jobs with caches, their cells, then the rows beyond the flush.
+ * Views are borrowed during the call. Rows are told for open and for ended jobs alike (the decider ignores what it must). */
+struct log_opening {
+    void *data;
+    void (*pipeline)(void *data, const struct sha *hash, struct bytes text);
+    void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);   /* state 0 unsealed, 1 open */
+    void (*cell)(void *data, int64_t job, uint32_t page, struct bytes body);
+    void (*row)(void *data, struct row *row);               /* pos > flushed_pos, by pos; borrowed: ref it to keep it */
+    /* the numbers */
+    int64_t epoch;                    /* of this opening: max(last + 1, unix seconds) */
+    uint64_t last_pos;                /* 0 in an empty log */
+    int64_t last_job;                 /* highest job number given, 0 none */
+};
