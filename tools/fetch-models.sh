@@ -39,11 +39,18 @@ cached() {
 }
 
 if cached; then exit 0; fi
+# A try that failed is not repeated for ten minutes, so that work without a network does not wait for it each time.
+failed="$to/.failed"
+if [ -z "${RIVULET_MODELS_FROM:-}" ] && [ -n "$(find "$failed" -mmin -10 2>/dev/null)" ]; then
+    [ "${1:-}" != --cached ] || exit 0
+    lost "npm could not bring it a few minutes ago; rm $failed to try at once"
+fi
 if [ "${1:-}" = --cached ]; then exit 1; fi     # only asked
 case $(uname -sm) in 'Linux x86_64') ;; *) [ -n "${RIVULET_MODELS_FROM:-}" ] || lost "it comes for Linux on x86_64 only, this is $(uname -sm)" ;; esac
 
 mkdir -p "$to" 2>/dev/null && tmp=$(mktemp -d "$to/.fetch.XXXXXX" 2>/dev/null) || lost "$to cannot be written"
 trap 'rm -rf "$tmp"' EXIT
+find "$to" -maxdepth 1 -name ".fetch.*" -mmin +60 -exec rm -rf {} + 2>/dev/null     # of a run that was killed
 trap 'exit 0' INT TERM
 
 # unpack TARBALL SUM FILES…: only a tarball with the right sum is opened.
@@ -99,11 +106,12 @@ by_hand() {
     all_in "$tmp" || { say "RIVULET_MODELS_FROM=$from holds neither the three files nor the two tarballs"; return 1; }
 }
 
-by_npm || by_npm_from_apt || by_hand || lost "npm could not bring it; RIVULET_MODELS_FROM=FOLDER takes it from a folder"
+by_npm || by_npm_from_apt || by_hand || { : >"$failed"; lost "npm could not bring it; RIVULET_MODELS_FROM=FOLDER takes it from a folder"; }
 all_in "$tmp" || lost "what came was not whole"
 
 # Each file is whole when it appears; the sums come last and are what makes the next run trust the rest.
 # shellcheck disable=SC2086
 (cd "$tmp" && sha512sum $names >SHA512SUMS) || lost "no sums could be made"
 for name in $names SHA512SUMS; do mv -f "$tmp/$name" "$to/$name" || lost "$to/$name cannot be written"; done
+rm -f "$failed"
 say "the recogniser is in $to"
