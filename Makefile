@@ -14,6 +14,9 @@ export ASAN_OPTIONS ?= detect_stack_use_after_return=1:strict_string_checks=1
 export TSAN_OPTIONS ?= halt_on_error=1
 QUICK_SEEDS ?= 50
 
+# Only the last line of what passes, everything of what fails.
+told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
+
 .PHONY: help build quick check demo sim fuzz bench unit asan tsan clang clean
 
 help:       ## this list
@@ -38,9 +41,9 @@ unit: build     ## the unit tests; T=PART for those whose file or name contains 
 	@$(B)/unit $(T)
 
 quick: build    ## in seconds: build, unit tests, layers, a few lives of the simulator
-	@$(B)/unit | tail -n 1
-	@python3 tools/layers.py
-	@if [ -x $(B)/sim ]; then $(B)/sim --seeds $(QUICK_SEEDS) | tail -n 1; fi
+	@$(call told,$(B)/unit)
+	@$(call told,python3 tools/layers.py)
+	@if [ -x $(B)/sim ]; then $(call told,$(B)/sim --seeds $(QUICK_SEEDS)); fi
 
 check:          ## everything, with a table and `N passed, N failed` at the end; S=SUITE for one suite
 	@python3 tools/check.py --jobs $(J) $(S)
