@@ -46,12 +46,16 @@ struct json_object *json_parse(struct bytes text, struct problem *problem)
         problem_set(problem, "not valid JSON at byte %zu", at);
         return NULL;
     }
+    if (!text_is_utf8(text)) {    /* json-c 0.18's own check refuses whole characters */
+        problem_set(problem, "not valid JSON: its text is not UTF-8");
+        return NULL;
+    }
     json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
     if (!tokener) {
         problem_set(problem, "out of memory while reading JSON");
         return NULL;
     }
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
     struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
     enum json_tokener_error error = json_tokener_get_error(tokener);
     if (error == json_tokener_continue) {    /* a bare number ends only with the text */

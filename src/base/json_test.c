@@ -73,3 +73,12 @@ TEST(a_field_is_spliced_out_without_parsing)
     for (size_t cut = 0; cut < object.count; cut++)    /* damaged text never leads outside */
         json_span((struct bytes){object.at, cut}, "nothing");
 }
+
+TEST(text_in_json_must_be_utf8_and_every_character_of_it_is_taken)
+{
+    struct problem problem;
+    struct json_object *tree JSON_OWNED = json_parse(bytes_of("{\"name\":\"易 é 🂡\"}"), &problem);
+    CHECK_BYTES(json_get_bytes(tree, "name"), bytes_of("易 é 🂡"));
+    CHECK(!json_parse(bytes_of("{\"name\":\"\xe6\x98\"}"), &problem));
+    CHECK(!json_parse(bytes_of("\"\xed\xa0\x80\""), &problem));
+}
