@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include "base/json_grammar.h"
 #include "base/text.h"
 
 #include <json-c/json_tokener.h>
@@ -12,29 +13,6 @@ void json_drop(struct json_object **object)
     *object = NULL;
 }
 
-/* json-c's strict mode still takes NaN, Infinity and a few spellings; none of these can stand outside a string in JSON. */
-static bool token_allowed(struct bytes text, size_t *ret_at)
-{
-    bool in_string = false;
-    for (size_t i = 0; i < text.count; i++) {
-        char c = text.at[i];
-        *ret_at = i;
-        if (in_string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                in_string = false;
-            else if ((unsigned char)c < ' ')
-                return false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (!strchr("{}[]:, \t\r\n0123456789+-.eEtrufalsn", c) || !c) {
-            return false;
-        }
-    }
-    return true;
-}
-
 struct json_object *json_parse(struct bytes text, struct problem *problem)
 {
     size_t at = 0;
@@ -42,20 +20,21 @@ struct json_object *json_parse(struct bytes text, struct problem *problem)
         problem_set(problem, "JSON of %zu bytes is too long", text.count);
         return NULL;
     }
-    if (!token_allowed(text, &at)) {
+    switch (json_grammar(text, JSON_DEPTH_MAX, &at)) {
+    case JSON_GRAMMAR_GOOD:
+        break;
+    case JSON_GRAMMAR_DEEP:
+        problem_set(problem, "JSON nested deeper than %d levels at byte %zu", JSON_DEPTH_MAX, at);
+        return NULL;
+    case JSON_GRAMMAR_WRONG:
         problem_set(problem, "not valid JSON at byte %zu", at);
         return NULL;
     }
-    if (!text_is_utf8(text)) {    /* json-c 0.18's own check refuses whole characters */
-        problem_set(problem, "not valid JSON: its text is not UTF-8");
-        return NULL;
-    }
-    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);    /* the grammar has decided about depth */
     if (!tokener) {
         problem_set(problem, "out of memory while reading JSON");
         return NULL;
     }
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
     struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
     enum json_tokener_error error = json_tokener_get_error(tokener);
     if (error == json_tokener_continue) {    /* a bare number ends only with the text */

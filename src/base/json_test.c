@@ -36,7 +36,8 @@ TEST(a_string_with_broken_utf8_is_mended_on_the_way_out)
 TEST(what_is_not_strict_json_is_refused_with_its_place)
 {
     static const char *const bad[] = {"", "{", "{'a':1}", "NaN", "[Infinity]", "{\"a\":1}x", "[1,]", "null", "{\"a\":\"\n\"}",
-                                      "/* */1", "\"\xff\"", "[01]", "-", "tru", "[1 2]"};
+                                      "/* */1", "\"\xff\"", "[01]", "-", "tru", "[1 2]", "1.", ".5", "1e", "+1", "TRUE", "\"\\x\"", "\"\\u12g4\"", "{\"a\"}",
+                                      "{,}", "[,1]", "{\"a\":1,}", "]", "\"", "\"\\", "{\"a\":}", "nulll", "1 1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct problem problem = {0};
         struct json_object *object JSON_OWNED = json_parse(bytes_of(bad[i]), &problem);
@@ -81,4 +82,29 @@ TEST(text_in_json_must_be_utf8_and_every_character_of_it_is_taken)
     CHECK_BYTES(json_get_bytes(tree, "name"), bytes_of("易 é 🂡"));
     CHECK(!json_parse(bytes_of("{\"name\":\"\xe6\x98\"}"), &problem));
     CHECK(!json_parse(bytes_of("\"\xed\xa0\x80\""), &problem));
+}
+
+TEST(what_is_json_is_taken_whatever_its_spelling)
+{
+    static const char *const good[] = {" { } ", "[]", "\t[ 1 , -0.5e+3, 1E2,0 ]\r\n", "\"\\u00e9\\/\\\"\"", "{\"a\" : [ { } , null ] }", "0", "-1", "true"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct problem problem = {0};
+        struct json_object *object JSON_OWNED = json_parse(bytes_of(good[i]), &problem);
+        test_note("%s: %s", good[i], problem.text);
+        CHECK(object);
+    }
+}
+
+TEST(depth_has_its_limit)
+{
+    char text[2 * (JSON_DEPTH_MAX + 1)];
+    struct problem problem = {0};
+    memset(text, '[', JSON_DEPTH_MAX);
+    memset(text + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    struct json_object *object JSON_OWNED = json_parse((struct bytes){text, 2 * JSON_DEPTH_MAX}, &problem);
+    CHECK(object);
+    memset(text, '[', JSON_DEPTH_MAX + 1);
+    memset(text + JSON_DEPTH_MAX + 1, ']', JSON_DEPTH_MAX + 1);
+    CHECK(!json_parse((struct bytes){text, sizeof text}, &problem));
+    CHECK(strstr(problem.text, "deeper than 32"));
 }
