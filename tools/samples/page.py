@@ -32,6 +32,7 @@ DARK = (8, 22, 34)
 CAPSULE = (165, 173, 181)
 
 BLOCK_END = 757
+GLOW_WIDTH, GLOW_HEIGHT = 560, 140
 PANEL_TOP = 800
 PANEL_LEFT, PANEL_RIGHT = 42, 1038
 PANEL_GAP = 62
@@ -289,8 +290,8 @@ def draw_top(image, rng):
     pixels = image.load()
     for y in range(BLOCK_END - 1):
         for x in range(WIDTH):
-            far = ((x - 540) / 560) ** 2 + (y / 230) ** 2
-            pixels[x, y] = blend(BLOCK, GLOW, max(0.0, 1 - far ** 0.5)) if far < 1 else BLOCK
+            across, down = min(1, 1.1 - 1.1 * abs(x - 540) / GLOW_WIDTH), 1 - y / GLOW_HEIGHT
+            pixels[x, y] = blend(BLOCK, GLOW, across * down ** 1.35) if across > 0 and down > 0 else BLOCK
     for y, share in ((BLOCK_END - 1, 0.35), (BLOCK_END, 0.7), (BLOCK_END + 1, 0.7)):
         ImageDraw.Draw(image).line((0, y, WIDTH, y), fill=blend(BLOCK, PAGE, share))
     clock = f"{rng.randrange(1, 12)}:{rng.randrange(60):02d}"
