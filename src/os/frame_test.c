@@ -1,0 +1,110 @@
+#include "os/frame.h"
+
+#include "base/limits.h"
+#include "base/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char room[LIMIT_FRAME_BYTES];
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* The lowest free number: the same before and after says that nothing leaked between. */
+static int lowest_free(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(fd);
+    return fd;
+}
+
+TEST(a_frame_carries_head_body_and_descriptors)
+{
+    int ends[2], fd = memfd_create("x", MFD_CLOEXEC);
+    CHECK_INT(frame_pair(ends), 0);
+    CHECK_INT(write(fd, "seven", 5), 5);
+    CHECK_INT(frame_send(ends[0], BYTES("{\"a\":1}"), BYTES("raw\nbytes"), (int[]){fd, fd}, 2), 0);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){0}, NULL, 0), 0);
+    struct frame frame = FRAME_EMPTY;
+    CHECK_INT(frame_receive(ends[1], room, &frame), 0);
+    CHECK_BYTES(frame.head, BYTES("{\"a\":1}"));
+    CHECK_BYTES(frame.body, BYTES("raw\nbytes"));
+    CHECK_INT(frame.fds_count, 2);
+    char five[5];
+    CHECK_INT(pread(frame.fds[1], five, 5, 0), 5);
+    CHECK(!memcmp(five, "seven", 5));
+    CHECK(fcntl(frame.fds[0], F_GETFD) & FD_CLOEXEC);
+    int first = frame.fds[0];
+    frame_done(&frame);
+    CHECK(!is_open(first));
+    CHECK_INT(frame_receive(ends[1], room, &frame), 0);
+    CHECK_BYTES(frame.head, BYTES("{}"));
+    CHECK_INT(frame.body.count + frame.fds_count, 0);
+    close(ends[0]);
+    CHECK_INT(frame_receive(ends[1], room, &frame), FRAME_END);
+    CHECK_INT(frame_send(ends[1], BYTES("{}"), (struct bytes){0}, NULL, 0), FRAME_END);
+    close(ends[1]);
+    close(fd);
+}
+
+TEST(a_full_or_empty_socket_says_again)
+{
+    int ends[2];
+    CHECK_INT(frame_pair(ends), 0);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    struct frame frame;
+    CHECK_INT(frame_receive(ends[0], room, &frame), FRAME_AGAIN);
+    int sent = 0, rc;
+    while (!(rc = frame_send(ends[0], BYTES("{}"), (struct bytes){room, 100000}, NULL, 0)) && sent < 100)
+        sent++;
+    CHECK_INT(rc, FRAME_AGAIN);
+    CHECK(sent >= 1);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST(the_longest_frame_passes_and_one_byte_more_does_not)
+{
+    int ends[2];
+    CHECK_INT(frame_pair(ends), 0);
+    char *body = calloc(1, LIMIT_FRAME_BYTES);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){body, LIMIT_FRAME_BYTES - 2}, NULL, 0), -EMSGSIZE);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){body, LIMIT_FRAME_BYTES - 3}, NULL, 0), 0);
+    struct frame frame;
+    CHECK_INT(frame_receive(ends[1], room, &frame), 0);
+    CHECK_INT(frame.body.count, LIMIT_FRAME_BYTES - 3);
+    free(body);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+TEST(a_truncated_frame_is_an_error_and_leaks_no_descriptor)
+{
+    int ends[2];
+    CHECK_INT(frame_pair(ends), 0);
+    int before = lowest_free();
+    char *big = calloc(1, LIMIT_FRAME_BYTES + 1);
+    char control[CMSG_SPACE(6 * sizeof(int))] = {0};
+    struct iovec part = {big, LIMIT_FRAME_BYTES + 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    *rights = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(6 * sizeof(int))};
+    memcpy(CMSG_DATA(rights), (int[]){0, 0, 0, 0, 0, 0}, 6 * sizeof(int));
+    struct frame frame;
+    CHECK(sendmsg(ends[0], &message, 0) > 0);               /* too long, and too many descriptors */
+    CHECK_INT(frame_receive(ends[1], room, &frame), -EMSGSIZE);
+    part.iov_len = 2;
+    CHECK(sendmsg(ends[0], &message, 0) > 0);               /* only too many descriptors */
+    CHECK_INT(frame_receive(ends[1], room, &frame), -EMSGSIZE);
+    CHECK_INT(lowest_free(), before);
+    free(big);
+    close(ends[0]);
+    close(ends[1]);
+}
