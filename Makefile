@@ -17,7 +17,7 @@ QUICK_SEEDS ?= 50
 # Only the last line of what passes, everything of what fails.
 told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
 
-.PHONY: help build quick check demo sim fuzz bench unit asan tsan clang clean
+.PHONY: help build quick check demo sim fuzz bench unit samples asan tsan clang clean
 
 help:       ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
@@ -59,6 +59,9 @@ fuzz: build     ## the fuzz targets, TIME seconds (60) each
 
 bench: build    ## the measurements of bench/README.md
 	@sh bench/run.sh $(B)
+
+samples:        ## draws examples/decklists anew (needs python3-pil and fonts-noto-cjk)
+	@python3 tools/samples/render.py
 
 asan: build-asan/build.ninja     ## unit tests under the address and undefined behaviour sanitizers
 	@$(NINJA) -C build-asan --quiet

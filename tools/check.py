@@ -32,6 +32,8 @@ SUITES = [
     ('clang',   600, 'make clang J={jobs} && build-clang/unit'),
     ('asan',    900, 'make asan J={jobs}'),
     ('tsan',    900, 'make tsan J={jobs}'),
+    ('scorer',   60, '{python} tools/samples/score_test.py'),
+    ('samples', 300, 'sh tools/samples/run.sh build/rivulet'),
     ('cli',     600, '{python} tests/run.py cli'),
     ('server', 1200, '{python} tests/run.py server'),
 ]
