@@ -14,8 +14,17 @@
 #define LIMIT_FLUSH_EVENTS 16384                   /* events between two flushes of the caches: bounds what the next start has to apply */
 #define LIMIT_FREE_DISK_BYTES (256LL * 1024 * 1024)/* free bytes on the data disk below which no new job is taken, so that running ones can end */
 
+#define LIMIT_PLACE_SEQS 1000                      /* positions in one row of the place cache: a page that is read, grown or pruned in one go */
+#define LIMIT_PRUNE_ROWS 1000                      /* rows removed in one transaction, so that commits wait a few ms for it at most */
+#define LIMIT_SWEEP_FILES 256                      /* blob files looked at in one step of the sweep, for the same reason */
+#define LIMIT_CHECKPOINT_PAGES 1000                /* pages of 4 KiB in the WAL before they go to the database; less checkpoints too often */
+#define LIMIT_WAL_PAGES 16384                      /* pages in the WAL beyond which a commit waits for readers so that it can begin anew */
+
 /* Events. */
 #define LIMIT_BODY_BYTES (64 * 1024)               /* bytes of an event's body, an inline value or an inline result; a longer value is a blob */
+#define LIMIT_ROW_BYTES (96 * 1024)                /* bytes of a whole row: one inline value and the fields around it */
+#define LIMIT_ERROR_BYTES 2048                     /* bytes of an error sentence in an event; a longer one is cut */
+#define LIMIT_FLUSH_US 1000000                     /* time between two flushes of the caches while something changes, for the same reason as the events */
 #define LIMIT_ADDED_ITEMS 256                      /* items in one items.added event; the rest goes to the next event */
 #define LIMIT_ADDED_BYTES (64 * 1024)              /* bytes of one items.added event, as any body */
 #define LIMIT_SEED_RESULT_BYTES (1024 * 1024)      /* bytes of a result that the plain face sends inline; a longer one fails its item */

@@ -154,6 +154,8 @@ static void put_body(struct buf *buf, const struct event *event)
         put_error(buf, event->retry.error, event->retry.error_type);
         put_int(buf, "tries", event->retry.tries);
         put_int(buf, "due_at", event->retry.due_at_us);
+        if (event->retry.input)
+            put_int(buf, "input", (int64_t)event->retry.input);
         break;
     case EVENT_ITEM_DONE:
         put_raw_if(buf, "result", event->done.result);
@@ -406,6 +408,7 @@ static int get_body(const struct row *row, struct json_object *tree, struct even
         event->retry.error = get_text(tree, "error");
         event->retry.error_type = get_text(tree, "error_type");
         event->retry.due_at_us = json_get_int(tree, "due_at", 0);
+        event->retry.input = (uint64_t)json_get_int(tree, "input", 0);
         return 0;
     case EVENT_ITEM_DONE:
         event->done.result = json_span(body, "result");

@@ -95,7 +95,12 @@ struct event {
         struct { uint32_t leg; enum start_why why; } started;
         struct { uint32_t leg; struct bytes value, stats, usage; } stepped;
         struct { uint32_t leg; struct bytes remote; } waiting;
-        struct { uint32_t leg, tries; struct bytes error, error_type; int64_t due_at_us; } retry;
+        struct {
+            uint32_t leg, tries;
+            struct bytes error, error_type;
+            int64_t due_at_us;
+            uint64_t input;     /* leg > 0: position of the item.stepped whose value the leg starts from; else 0 */
+        } retry;
         struct { struct bytes result, stats, usage; bool has_score; double score; } done;
         struct { struct bytes error, error_type, stage; } failed;
         struct { const struct item_range *ranges; size_t count; struct bytes reason; } skipped;

@@ -196,7 +196,8 @@ static void apply_started(struct job *job, struct item *item, const struct event
 static void apply_item(struct job *job, const struct event *event)
 {
     struct item *item = &job->items[event->item];
-    item->pos = event->pos;
+    if (event->kind != EVENT_ITEM_STARTED)    /* a start says nothing that must be found again */
+        item->pos = event->pos;
     switch (event->kind) {
     case EVENT_ITEM_STARTED:
         apply_started(job, item, event);

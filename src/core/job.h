@@ -17,7 +17,7 @@ enum item_state {
 
 /* Stored as it stands in the cell cache: little-endian, 16 bytes, no padding. */
 struct item {
-    uint64_t pos;          /* of the last event that spoke of it; items.added at first */
+    uint64_t pos;          /* of its last word, starts not counted; items.added at first */
     uint32_t attempt;      /* starts so far; the fence */
     uint8_t leg;           /* the next leg to do */
     uint8_t tries;         /* failed attempts of this leg */

@@ -105,12 +105,12 @@ struct log {
     struct log_client client;         /* set by the decider before its first call */
 };
 
-/* What opening finds, told in this order: pipelines, open jobs with caches, their cells, then the rows beyond the flush.
- * Views are borrowed during the call. Rows are told for open and for ended jobs alike (the decider ignores what it must). */
+/* What opening finds, told in this order: pipelines; open jobs with their caches (and ended ones that have rows beyond the flush,
+ * because their caches are behind); their cells; then the rows beyond the flush. Views are borrowed during the call. */
 struct log_opening {
     void *data;
     void (*pipeline)(void *data, const struct sha *hash, struct bytes text);
-    void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);   /* state 0 unsealed, 1 open */
+    void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);   /* state 0 unsealed, 1 open, 2 ended; fold empty = none was flushed */
     void (*cell)(void *data, int64_t job, uint32_t page, struct bytes body);
     void (*row)(void *data, struct row *row);               /* pos > flushed_pos, by pos; borrowed: ref it to keep it */
     /* the numbers */

@@ -1,0 +1,337 @@
+#include "engine/engine.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* An errand: one claimed item on its way. It waits until its start is durable and a slot is there (a slot can vanish between claim
+ * and launch, when an idle worker dies), then the crew has it. */
+struct errand {
+    struct list link;             /* in engine.errands, in the order of their claims */
+    struct engine *engine;
+    struct claim claim;
+    struct store_wait durable;
+    bool ready;                   /* durable: may be launched */
+    bool launched;                /* the crew has it */
+};
+
+struct engine {
+    struct engine_options options;
+    struct list errands;
+    size_t launched, waiting;     /* errands by state; their sum is the length of the list */
+    engine_hint_fn *hint;
+    void *hint_data;
+    bool draining;
+    void (*idle)(void *data);
+    void *idle_data;
+    int64_t prune_at_us;
+};
+
+enum { PRUNE_EVERY_US = 60 * 1000 * 1000 };
+
+static void run_soon(struct engine *engine)
+{
+    const struct engine_world *world = &engine->options.world;
+    world->run_at(world->data, world->now_us(world->data));
+}
+
+/* ---- errands ---- */
+
+static struct errand *errand_new(struct engine *engine)
+{
+    struct errand *errand = MEM_NEW(struct errand);
+    errand->engine = engine;
+    list_push(&engine->errands, &errand->link);
+    engine->waiting++;
+    return errand;
+}
+
+static void errand_end(struct errand *errand)
+{
+    struct engine *engine = errand->engine;
+    if (errand->launched)
+        engine->launched--;
+    else
+        engine->waiting--;
+    list_leave(&errand->link);
+    store_unwait(&errand->durable);
+    claim_done(&errand->claim);
+    free(errand);
+}
+
+static struct errand *errand_of(struct engine *engine, struct token token)
+{
+    LIST_EACH(link, &engine->errands) {
+        struct errand *errand = LIST_OF(link, struct errand, link);
+        struct token own = errand->claim.token;
+        if (own.job == token.job && own.item == token.item && own.attempt == token.attempt && own.holder == token.holder)
+            return errand;
+    }
+    return NULL;
+}
+
+static void settle(struct engine *engine, struct errand *errand, const struct outcome *outcome);
+
+/* ---- launching ---- */
+
+/* The item's input as a descriptor, -1 when it is inline; < -1 and a problem when it cannot be opened. */
+static int open_input(struct engine *engine, const struct claim *claim, struct problem *problem)
+{
+    if (claim->has_blob) {
+        int fd = engine->options.world.open_blob(engine->options.world.data, &claim->blob);
+        if (fd >= 0)
+            return fd;
+        problem_set(problem, "the stored file of \"%.*s\" cannot be read: %s", BYTES_ARG(claim->name), strerror(-fd));
+        return -2;
+    }
+    if (!claim->path.count)
+        return -1;
+    char *path MEM_OWNED = mem_copy(claim->path.at, claim->path.count);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd >= 0)
+        return fd;
+    problem_set(problem, "\"%s\" cannot be read: %s", path, strerror(errno));
+    return -2;
+}
+
+static void launch(struct errand *errand)
+{
+    struct engine *engine = errand->engine;
+    const struct claim *claim = &errand->claim;
+    struct problem problem = {0};
+    int input_fd = open_input(engine, claim, &problem);
+    engine->waiting--;
+    engine->launched++;
+    errand->launched = true;
+    if (input_fd < -1) {
+        settle(engine, errand, &(struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem.text), .error_type = BYTES("processing")});
+        return;
+    }
+    const struct leg *leg = &claim->pipeline->legs[claim->leg];
+    struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages),
+                        .params = bytes_of(live_job(claim->live)->params), .name = claim->name, .type = claim->type,
+                        .value = claim->value, .input_fd = input_fd, .timeout_us = leg->timeout_us};
+    engine->options.crew->ops->start(engine->options.crew, &task);
+}
+
+static bool slot_free(struct engine *engine)
+{
+    return engine->options.crew->ops->slots_free(engine->options.crew) > 0;
+}
+
+static void launch_ready(struct engine *engine)
+{
+    LIST_EACH(link, &engine->errands) {
+        struct errand *errand = LIST_OF(link, struct errand, link);
+        if (errand->ready && !errand->launched && slot_free(engine))
+            launch(errand);
+    }
+}
+
+static void durable(struct store_wait *wait)
+{
+    struct errand *errand = (struct errand *)((char *)wait - offsetof(struct errand, durable));
+    errand->ready = true;
+    if (slot_free(errand->engine))
+        launch(errand);
+}
+
+static void launch_when_durable(struct engine *engine, struct errand *errand)
+{
+    struct store *store = engine->options.store;
+#ifdef BUG_LAUNCH_EARLY
+    store_when(store, &errand->durable, 0, durable);
+#else
+    store_when(store, &errand->durable, store_pos(store), durable);
+#endif
+}
+
+/* ---- outcomes ---- */
+
+static void settle(struct engine *engine, struct errand *errand, const struct outcome *outcome)
+{
+    struct claim next = {0};
+    struct token token = errand->claim.token;
+    errand_end(errand);    /* before its word is heard: that may end the job, and store_ended() stops what still runs */
+    int answer = store_finish(engine->options.store, token, outcome, &next);
+    if (answer == STORE_STEPPED) {
+        struct errand *following = errand_new(engine);
+        following->claim = next;
+        launch_when_durable(engine, following);
+    }
+    run_soon(engine);
+}
+
+static void crew_outcome(void *data, struct token token, const struct outcome *outcome, bool late)
+{
+    struct engine *engine = data;
+    struct errand *errand = late ? NULL : errand_of(engine, token);
+    if (errand && errand->launched)
+        settle(engine, errand, outcome);
+    else
+        store_finish(engine->options.store, token, outcome, NULL);    /* too late: the fence says so and counts it */
+}
+
+static void crew_hint(void *data, struct token token, int percent, struct bytes status)
+{
+    struct engine *engine = data;
+    if (engine->hint)
+        engine->hint(engine->hint_data, token.job, token.item, percent, status);
+}
+
+static void crew_free(void *data)
+{
+    run_soon(data);
+}
+
+/* ---- the store's words ---- */
+
+static void store_due(void *data)
+{
+    run_soon(data);
+}
+
+static void store_ended(void *data, struct live *live)
+{
+    struct engine *engine = data;
+    int64_t job = live_job(live)->job;
+    LIST_EACH(link, &engine->errands) {
+        struct errand *errand = LIST_OF(link, struct errand, link);
+        if (errand->claim.token.job != job)
+            continue;
+        if (errand->launched)
+            engine->options.crew->ops->stop(engine->options.crew, errand->claim.token);
+        errand_end(errand);
+    }
+    run_soon(engine);
+}
+
+/* ---- running ---- */
+
+static size_t slots(struct engine *engine)
+{
+    size_t free_now = engine->options.crew->ops->slots_free(engine->options.crew);
+    return free_now > engine->waiting ? free_now - engine->waiting : 0;
+}
+
+static void claim_all(struct engine *engine)
+{
+    while (!engine->draining && slots(engine)) {
+        struct claim claim;
+        if (store_claim(engine->options.store, &claim) != STORE_CLAIMED)
+            break;
+        struct errand *errand = errand_new(engine);
+        errand->claim = claim;
+        launch_when_durable(engine, errand);
+    }
+}
+
+static void prune(struct engine *engine, int64_t now)
+{
+    if (!engine->options.retention_us || now < engine->prune_at_us)
+        return;
+    engine->prune_at_us = now + PRUNE_EVERY_US;
+    store_prune(engine->options.store, engine->options.world.wall_us(engine->options.world.data) - engine->options.retention_us);
+}
+
+static void tell_idle(struct engine *engine)
+{
+    if (!engine->draining || !engine->idle || !list_empty(&engine->errands))
+        return;
+    void (*idle)(void *data) = engine->idle;
+    engine->idle = NULL;
+    idle(engine->idle_data);
+}
+
+void engine_run(struct engine *engine)
+{
+    const struct engine_world *world = &engine->options.world;
+    int64_t now = world->now_us(world->data);
+    int64_t next = store_tick(engine->options.store);
+    launch_ready(engine);
+    claim_all(engine);
+    prune(engine, now);
+    if (engine->options.retention_us && engine->prune_at_us < next)
+        next = engine->prune_at_us;
+    if (next != INT64_MAX)
+        world->run_at(world->data, next);
+    tell_idle(engine);
+}
+
+struct engine *engine_new(const struct engine_options *options)
+{
+    struct engine *engine = MEM_NEW(struct engine);
+    engine->options = *options;
+    list_init(&engine->errands);
+    options->crew->client = (struct crew_client){engine, crew_outcome, crew_hint, crew_free};
+    struct store_client client = {engine, store_due, store_ended};
+    store_set_client(options->store, &client);
+    run_soon(engine);
+    return engine;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (!engine)
+        return;
+    LIST_EACH(link, &engine->errands) {
+        struct errand *errand = LIST_OF(link, struct errand, link);
+        if (errand->launched)
+            engine->options.crew->ops->stop(engine->options.crew, errand->claim.token);
+        errand_end(errand);
+    }
+    store_set_client(engine->options.store, &(struct store_client){0});
+    engine->options.crew->client = (struct crew_client){0};
+    free(engine);
+}
+
+/* ---- intake and control ---- */
+
+struct live *engine_submit(struct engine *engine, const struct store_job *job, const struct item_spec *items, size_t count,
+                           bool *ret_busy, struct problem *problem)
+{
+    struct store *store = engine->options.store;
+    *ret_busy = engine->draining || store_busy(store);
+    if (*ret_busy) {
+        problem_set(problem, "no new job can be taken now: %s", engine->draining ? "the server is stopping" :
+                    store_disk_full(store) ? "the disk is full" : "the disk does not keep up");
+        return NULL;
+    }
+    struct live *live = store_create(store, job);
+    if (store_add(store, live, items, count, problem)) {
+        store_cancel(store, live, BYTES("server"), BYTES("refused"), bytes_of(problem->text));
+        return NULL;
+    }
+    store_seal(store, live);
+    return live;
+}
+
+int engine_cancel(struct engine *engine, struct live *live, struct bytes by, struct bytes reason)
+{
+    return store_cancel(engine->options.store, live, by, reason, (struct bytes){0});
+}
+
+void engine_on_hint(struct engine *engine, engine_hint_fn *call, void *data)
+{
+    engine->hint = call;
+    engine->hint_data = data;
+}
+
+size_t engine_running(const struct engine *engine)
+{
+    return engine->launched;
+}
+
+void engine_drain(struct engine *engine, void (*idle)(void *data), void *data)
+{
+    engine->draining = true;
+    engine->idle = idle;
+    engine->idle_data = data;
+    tell_idle(engine);
+}

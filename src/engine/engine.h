@@ -1,0 +1,54 @@
+/* The engine: the only writer of jobs. It takes jobs in, claims what is due, launches it on the crew when its start is durable, and
+ * brings the outcomes to the store. It holds no truth: everything it knows can be forgotten and is found again in the log.
+ *
+ * It has no clock and no thread of its own: its world calls engine_run() when something may be due. In the program that is the
+ * loop (engine_loop.c), in the tests the simulator.
+ *
+ * Thread: loop. */
+#pragma once
+#include "engine/crew.h"
+#include "store/store.h"
+
+struct engine;
+
+struct engine_world {
+    void *data;
+    int64_t (*now_us)(void *data);                 /* monotonic */
+    int64_t (*wall_us)(void *data);
+    /* Call engine_run() soon (from the loop, not from inside this call), and not later than at_us (monotonic). The last word counts. */
+    void (*run_at)(void *data, int64_t at_us);
+    /* Open a blob for reading: a descriptor, or < 0: -errno. */
+    int (*open_blob)(void *data, const struct sha *sha);
+};
+
+struct engine_options {
+    struct engine_world world;
+    struct store *store;                           /* opened; its client becomes the engine */
+    struct crew *crew;                             /* its client becomes the engine */
+    int64_t retention_us;                          /* ended jobs are removed after this; 0 = never */
+};
+
+struct engine *engine_new(const struct engine_options *options);
+/* Forget everything; running tasks are stopped, their items are found interrupted by the next opening. NULL is fine. */
+void engine_free(struct engine *engine);
+void engine_run(struct engine *engine);
+
+/* ---- intake ---- */
+
+/* A whole job at once: created, its items, sealed, in one breath. The live is borrowed; nothing may be told to anybody before
+ * store_when(store_pos()). NULL and a problem when an item is too large for the log, or no intake is possible now (the disk is full
+ * or slow: `*ret_busy` true, answer 507 or 503). */
+struct live *engine_submit(struct engine *engine, const struct store_job *job, const struct item_spec *items, size_t count,
+                           bool *ret_busy, struct problem *problem);
+/* Skip what has not ended, stop what runs, end the job as cancelled. 0, or 1: it had ended. */
+int engine_cancel(struct engine *engine, struct live *live, struct bytes by, struct bytes reason);
+
+/* ---- looking on ---- */
+
+/* Live hints of running items (percent, status). One listener for all; NULL = none. Says nothing that no event will say. */
+typedef void engine_hint_fn(void *data, int64_t job, int64_t item, int percent, struct bytes status);
+void engine_on_hint(struct engine *engine, engine_hint_fn *call, void *data);
+size_t engine_running(const struct engine *engine);         /* tasks launched and not ended */
+
+/* No new claims from now on; `idle` is called once, from inside engine_run or at once, when nothing runs any more. */
+void engine_drain(struct engine *engine, void (*idle)(void *data), void *data);

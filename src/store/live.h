@@ -1,0 +1,147 @@
+/* Inside the store: a job held in memory, and the store itself. Used by the files of store/ that make up the decider (local.c accepts,
+ * claim.c hands out, tail.c keeps rows for readers, flush.c writes the caches, reopen.c reads them). */
+#pragma once
+#include "base/heap.h"
+#include "base/map.h"
+#include "core/codec.h"
+#include "store/store.h"
+
+/* One items.added event in memory: names and inputs of its items. Kept while one of them has not ended; read again from the log
+ * when an item is due and it is not here. */
+struct chunk {
+    struct row *row;               /* NULL = not in memory */
+    struct event event;            /* decoded from row */
+    struct codec_arena arena;
+    int64_t left;                  /* items of it that have not ended */
+    bool loading;
+};
+
+/* An item that waits: for the end of its back-off (in store.naps) or for its turn (in live.due). */
+struct nap {
+    struct heap_node node;         /* key: monotonic time */
+    struct list link;              /* in live.due */
+    struct live *live;
+    int64_t item;
+    uint32_t attempt;              /* as it was: a nap whose item has moved on is void */
+    enum start_why why;
+};
+
+/* The value that an item brings to a leg after the first one. */
+struct carry {
+    int64_t item;
+    uint64_t pos;                  /* of its item.stepped */
+    struct row *row;               /* NULL = not in memory */
+    bool loading;
+};
+
+struct live {
+    struct store *store;           /* NULL once the store was closed */
+    uint32_t refs;                 /* holders outside the store */
+    struct job *job;
+    const struct pipeline *pipeline;      /* NULL for ended jobs that were read back */
+    struct chunk *chunks;          /* one for each job->added */
+    size_t chunks_room;
+    struct map carries;            /* item + 1 → carry */
+    struct list due;               /* naps that are over, in order */
+    struct owner *owner;
+    struct list ready;             /* in owner->ready while something may be claimed */
+    /* readers */
+    struct list watchers;
+    uint64_t durable_seq;
+    struct list news;              /* in store.news while its watchers are to be told */
+    struct row **tail;             /* ring of the newest rows, consecutive seqs */
+    size_t tail_first, tail_count, tail_room;
+    /* caches */
+    uint64_t *fresh;               /* positions of the rows that no durable flush covers: seq fresh_from, … */
+    uint64_t fresh_from;
+    size_t fresh_count, fresh_room;
+    uint64_t flushing;             /* seq up to which a flush is under way; 0 none */
+    uint8_t *pages_dirty;          /* one byte a cell page */
+    int64_t pages_room;
+    bool dirty;
+    struct list dirty_link;        /* in store.dirty */
+    int reads;                     /* log reads under way */
+};
+
+struct owner {
+    char *name;
+    struct list ready;             /* lives with something to claim, in turn */
+    struct list link;              /* in store.owners while ready is not empty */
+};
+
+struct pending {                   /* an accepted event that is not durable yet */
+    struct live *live;
+    uint64_t pos, seq;
+};
+
+struct store {
+    struct store_world world;
+    struct store_client client;
+    struct log *log;
+    struct log_opening opening;
+    struct problem broken;         /* what opening found */
+    uint64_t pos, durable;
+    int64_t last_job, last_at_us;
+    bool disk_full;
+    struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
+    struct list owners;            /* owners with something ready, in turn */
+    struct heap naps;
+    struct list waits;             /* store_wait, by pos */
+    struct list news;
+    struct pending *pending;       /* ring */
+    size_t pending_first, pending_count, pending_room;
+    size_t queued_bytes;           /* of accepted rows that are not durable */
+    struct tail_mark {             /* ring over all jobs, oldest row first: who is evicted next */
+        int64_t job;
+        uint64_t seq;
+    } *tail;
+    size_t tail_first, tail_count, tail_room;
+    size_t tail_bytes;             /* of the rows in all live.tail */
+    struct list dirty;
+    uint64_t flushed_pos;          /* last flush handed to the log */
+    int64_t flushed_at_us;
+    bool flush_running;
+    struct list reads;             /* store_read under way */
+    struct store_numbers numbers;
+};
+
+/* local.c */
+struct live *live_new(struct store *store, struct job *job, const struct pipeline *pipeline);
+void live_register(struct live *live);
+void live_free(struct live *live);
+void live_consider(struct live *live);            /* free an ended one that nobody needs any more */
+void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
+void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
+const struct pipeline *store_pipeline(struct store *store, const struct sha *hash);
+
+
+/* claim.c */
+void claim_fill(struct live *live, int64_t item, struct claim *ret);      /* all that is needed is in memory */
+void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */
+void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why);
+void chunk_keep(struct live *live, const struct row *row);     /* a new items.added, decoded */
+void chunk_ended(struct live *live, int64_t item);             /* one item has ended */
+void chunk_free(struct chunk *chunk);
+const struct item_spec *chunk_item(struct live *live, int64_t item);   /* NULL = not in memory, being loaded now */
+void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row);
+struct carry *carry_get(struct live *live, int64_t item);
+void carry_drop(struct live *live, int64_t item);
+void live_drop_work(struct live *live);           /* an ended job: naps, carries and chunks go */
+
+/* tail.c */
+void tail_add(struct store *store, struct live *live, struct row *row);      /* takes a reference of its own */
+void tail_drop(struct live *live);
+void tail_durable(struct store *store, uint64_t pos);
+void tail_news(struct store *store);              /* tell the watchers of the lives in store.news */
+
+/* flush.c */
+/* An event was accepted at `pos` (0 = it was marked already) and changed items from … to (none when to < from). */
+void flush_mark(struct live *live, uint64_t pos, int64_t from, int64_t to);
+void flush_if_due(struct store *store);
+
+/* reopen.c */
+void reopen_prepare(struct store *store);         /* fill store->opening with the callbacks */
+
+/* read.c */
+void store_read_forget(struct store *store);      /* the store goes: nobody is answered any more */
+void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data);

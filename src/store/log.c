@@ -1,0 +1,64 @@
+#include "store/log.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct log_entry *log_entry_new(struct row *row)
+{
+    struct log_entry *entry = MEM_NEW(struct log_entry);
+    entry->row = row;
+    return entry;
+}
+
+void log_entry_free(struct log_entry *entry)
+{
+    if (!entry)
+        return;
+    row_unref(entry->row);
+    free(entry->job_id);
+    free(entry->owner);
+    free(entry->pipeline_text);
+    free(entry->blobs);
+    free(entry);
+}
+
+static void cache_done(struct log_job_cache *cache)
+{
+    free((char *)cache->fold.at);
+    free(cache->places);
+    for (size_t i = 0; i < cache->cells_count; i++)
+        free(cache->cells[i].body);
+    free(cache->cells);
+}
+
+void log_flush_free(struct log_flush *flush)
+{
+    if (!flush)
+        return;
+    for (size_t i = 0; i < flush->count; i++)
+        cache_done(&flush->jobs[i]);
+    free(flush->jobs);
+    free(flush);
+}
+
+void log_read_free(struct log_read *read)
+{
+    if (!read)
+        return;
+    for (size_t i = 0; i < read->rows_count; i++)
+        row_unref(read->rows[i]);
+    free(read->rows);
+    free(read->known);
+    free(read);
+}
+
+void log_find_free(struct log_find *find)
+{
+    if (!find)
+        return;
+    free(find->id);
+    free(find->owner);
+    free(find->fold);
+    free(find);
+}

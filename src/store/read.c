@@ -1,0 +1,137 @@
+/* Reading what is no longer in memory: rows through the log's read thread, jobs by their id. */
+#include "store/live.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "core/snapshot.h"
+
+#include <stdlib.h>
+
+struct store_read {
+    struct list link;              /* in store.reads */
+    struct live *live;             /* counted in live.reads */
+    store_rows_fn *done;           /* NULL = dropped */
+    void *data;
+    bool orphan;                   /* the store is gone: free and nothing else */
+};
+
+static void answered(void *data, struct log_read *answer)
+{
+    struct store_read *read = data;
+    struct live *live = read->live;
+    if (!read->orphan) {
+        list_leave(&read->link);
+        if (read->done)
+            read->done(read->data, answer->rows, answer->rows_count, answer->error);
+        live->reads--;
+        live_consider(live);
+    }
+    log_read_free(answer);
+    free(read);
+}
+
+static struct store_read *ask(struct live *live, struct log_read *question, store_rows_fn *done, void *data)
+{
+    struct store *store = live->store;
+    struct store_read *read = MEM_NEW(struct store_read);
+    read->live = live;
+    read->done = done;
+    read->data = data;
+    list_push(&store->reads, &read->link);
+    live->reads++;
+    question->job = live->job->job;
+    question->done = answered;
+    question->data = read;
+    store->log->ops->read(store->log, question);
+    return read;
+}
+
+static void set_known(struct log_read *question, const uint64_t *positions, size_t count)
+{
+    if (count > LIMIT_READ_ROWS)
+        count = LIMIT_READ_ROWS;
+    question->known = (uint64_t *)mem_copy(positions, count * sizeof *positions);
+    question->known_count = count;
+}
+
+struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data)
+{
+    struct log_read *question = MEM_NEW(struct log_read);
+    question->from_seq = from_seq;
+    question->known_from = from_seq > live->fresh_from ? from_seq : live->fresh_from;
+    size_t skipped = (size_t)(question->known_from - live->fresh_from);
+    if (skipped > live->fresh_count)
+        skipped = live->fresh_count;
+    set_known(question, live->fresh + skipped, live->fresh_count - skipped);
+    return ask(live, question, done, data);
+}
+
+void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data)
+{
+    struct log_read *question = MEM_NEW(struct log_read);
+    set_known(question, positions, count);
+    ask(live, question, done, data);
+}
+
+void store_read_drop(struct store_read *read)
+{
+    if (read)
+        read->done = NULL;
+}
+
+void store_read_forget(struct store *store)
+{
+    for (struct list *link; (link = list_pop(&store->reads));)
+        LIST_OF(link, struct store_read, link)->orphan = true;
+}
+
+/* ---- jobs by id ---- */
+
+struct search {
+    struct store *store;
+    store_found_fn *done;
+    void *data;
+};
+
+static struct live *read_back(struct store *store, const struct log_find *find)
+{
+    struct live *live = store_get(store, bytes_of(find->id));
+    if (live || !find->found || !find->fold)
+        return live;
+    struct job *job = snapshot_read((struct bytes){find->fold, find->fold_bytes}, NULL);
+    if (!job)
+        return NULL;
+    live = live_new(store, job, NULL);
+    live->durable_seq = job->seq;
+    live->fresh_from = job->seq + 1;
+    live_register(live);
+    return live;
+}
+
+static void found(void *data, struct log_find *find)
+{
+    struct search *search = data;
+    struct live *live = read_back(search->store, find);
+    if (live)
+        live->refs++;
+    search->done(search->data, live);
+    live_unref(live);
+    log_find_free(find);
+    free(search);
+}
+
+void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data)
+{
+    struct live *live = store_get(store, id);
+    if (live || id.count != 32) {
+        done(data, live);
+        return;
+    }
+    struct search *search = MEM_NEW(struct search);
+    *search = (struct search){store, done, data};
+    struct log_find *find = MEM_NEW(struct log_find);
+    find->id = mem_copy(id.at, id.count);
+    find->done = found;
+    find->data = search;
+    store->log->ops->find(store->log, find);
+}

@@ -1,0 +1,165 @@
+/* The store: where jobs live. It decides who holds an item and what becomes of its outcomes; whoever writes jobs (the engine)
+ * asks it, whoever reads them (streams, documents) reads from it.
+ *
+ * On one machine the decider runs here, on the loop, over a log (log.h). It accepts an event: checks the fence against the
+ * fold, stamps it, applies it, queues it for the log. *Accepted is not visible*: nothing may leave the program before the
+ * event it rests on is durable; store_when() tells.
+ *
+ * Thread: loop, all of it. */
+#pragma once
+#include "base/list.h"
+#include "base/problem.h"
+#include "core/job.h"
+#include "core/outcome.h"
+#include "core/pipeline.h"
+#include "core/row.h"
+#include "store/log.h"
+
+struct store;
+
+/* Time and chance come in through a door, so that the simulator can stand behind it. */
+struct store_world {
+    void *data;
+    int64_t (*now_us)(void *data);        /* monotonic */
+    int64_t (*wall_us)(void *data);
+    uint64_t (*random)(void *data);       /* spreads back-offs; ids are drawn from the system when `id` below is NULL */
+    void (*id)(void *data, char ret[33]); /* a new job's id: 32 hex digits; NULL = 128 bits from the system */
+};
+
+/* ---- opening ---- */
+
+/* A store without a log yet. Then: open the log with store_opening(), and store_start(). */
+struct store *store_new(const struct store_world *world);
+struct log_opening *store_opening(struct store *store);     /* hand this to the log's open; the log fills in its numbers */
+/* Settle what the log told: interrupted items become due, unsealed jobs are ended. 0, or -1 and a problem (damaged log). */
+int store_start(struct store *store, struct log *log, struct problem *problem);
+/* Flush the caches, close the log (all that was accepted is durable then), free everything. Watchers must have left. */
+void store_close(struct store *store);
+/* Free the memory and nothing else, as a power cut would: for the simulator, which keeps the log. */
+void store_forget(struct store *store);
+
+/* ---- what is going on ---- */
+
+uint64_t store_pos(const struct store *store);              /* of the last accepted event */
+uint64_t store_durable(const struct store *store);          /* of the last durable one */
+int64_t store_epoch(const struct store *store);
+bool store_busy(const struct store *store);                 /* the queue to the disk is full, or the disk: no intake, no claims */
+bool store_disk_full(const struct store *store);
+struct store_numbers {
+    uint64_t accepted, fenced, claims;      /* since opening */
+    size_t jobs_open, jobs_held, tail_bytes;
+} store_numbers(const struct store *store);
+
+/* Call `call` once, from the loop, when everything accepted up to now is durable; at once when it is already. */
+struct store_wait {
+    struct list link;
+    uint64_t pos;
+    void (*call)(struct store_wait *wait);
+};
+void store_when(struct store *store, struct store_wait *wait, uint64_t pos, void (*call)(struct store_wait *wait));
+void store_unwait(struct store_wait *wait);                 /* harmless when it was called already or never set (zeroed) */
+
+/* ---- jobs ---- */
+
+/* A job that the store holds in memory: every open one, and ended ones as long as somebody holds them. Borrowed pointers stay
+ * valid until the caller's next return to the loop; keep one with live_ref(). */
+struct live;
+const struct job *live_job(const struct live *live);
+uint64_t live_durable_seq(const struct live *live);         /* readers see events up to here */
+struct live *live_ref(struct live *live);
+void live_unref(struct live *live);                         /* NULL does nothing */
+
+struct store_job {
+    struct bytes owner;
+    const struct pipeline *pipeline;
+    struct bytes params;                  /* JSON object or empty */
+    uint32_t in_flight;
+    bool ordered;
+    struct bytes retry_of, trace;
+};
+/* All of these accept events at once; show nothing that rests on them before store_when(store_pos()). */
+struct live *store_create(struct store *store, const struct store_job *job);
+/* Any number of items; they go out as events of ≤ LIMIT_ADDED_ITEMS items and LIMIT_ADDED_BYTES. 0, or -1 and a problem
+ * when one item's own texts are too large for an event, or the job is sealed; then none is added. */
+int store_add(struct store *store, struct live *live, const struct item_spec *items, size_t count, struct problem *problem);
+void store_seal(struct store *store, struct live *live);    /* items may start; a job without items ends at once */
+/* Skip all that has not ended and end the job as cancelled. 0 = done now, 1 = it had ended. `error` may be empty. */
+int store_cancel(struct store *store, struct live *live, struct bytes by, struct bytes reason, struct bytes error);
+
+/* An open or recently ended job by its id, without looking at the disk; NULL = ask store_find. */
+struct live *store_get(struct store *store, struct bytes id);
+struct live *store_get_number(struct store *store, int64_t job);
+/* The same with a look at the disk. `done` is called once: at once when the answer is in memory, else later from the loop. live is
+ * borrowed, NULL = there is no such job. */
+typedef void store_found_fn(void *data, struct live *live);
+void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data);
+/* Every job held in memory; *at starts with 0. */
+struct live *store_next_job(struct store *store, size_t *at);
+
+/* ---- claims and outcomes: the engine's ---- */
+
+/* What is to be done with a claimed item. Views and the row behind them stay valid until claim_done(). */
+struct claim {
+    struct token token;
+    struct live *live;                    /* one reference */
+    const struct pipeline *pipeline;
+    uint32_t leg;
+    struct bytes name, type;
+    bool has_blob;                        /* the input is this blob … */
+    struct sha blob;
+    struct bytes path;                    /* … or this file … */
+    struct bytes value;                   /* … or this JSON */
+    struct row *held[2];                  /* what the views point into */
+    void *arena;
+};
+void claim_done(struct claim *claim);
+
+/* Start the next due item, fairly: owners take turns, then their jobs. STORE_CLAIMED fills *ret: its item.started is accepted and
+ * becomes durable at store_pos(); do not launch before. STORE_NONE: nothing is due now (something may become so: see the two
+ * callbacks). Items refused at intake are failed on the way. */
+enum { STORE_CLAIMED, STORE_NONE };
+int store_claim(struct store *store, struct claim *ret);
+
+/* An outcome. STORE_FENCED: it came too late and was dropped and counted. STORE_STEPPED: the item keeps its slot and goes on
+ * with the next leg: *ret_next (may be NULL when the caller knows there is one leg) is filled like a claim; launch it when
+ * store_pos() is durable. STORE_ACCEPTED: retry, done or failed. */
+enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
+int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
+
+/* Move items whose back-off is over to the due ones; answers when to call again (monotonic µs, INT64_MAX = no need). */
+int64_t store_tick(struct store *store);
+
+struct store_client {
+    void *data;
+    /* Something may be claimable now that was not before. Called from inside other calls: only take note. */
+    void (*due)(void *data);
+    /* A job's end was accepted: what still runs for it is to be stopped. Called from inside other calls too. */
+    void (*ended)(void *data, struct live *live);
+};
+void store_set_client(struct store *store, const struct store_client *client);
+
+/* Write the caches behind the log when they are due (each second while dirty; also by themselves every LIMIT_FLUSH_EVENTS). */
+void store_flush(struct store *store);
+void store_prune(struct store *store, int64_t ended_before_us);
+
+/* ---- reading ---- */
+
+/* A watcher is told, from the loop, each time a job has new durable events (once for many), and when the job was pruned. */
+struct watcher {
+    struct list link;
+    struct live *live;                    /* set by store_watch, NULL when it watches nothing */
+    void (*news)(struct watcher *watcher);
+};
+void store_watch(struct live *live, struct watcher *watcher);
+void store_unwatch(struct watcher *watcher);          /* harmless when zeroed or gone */
+
+/* The durable rows of a job from a seq on. From memory: up to `max` rows with one reference each in ret[], answers how many (0 = at
+ * the tip). STORE_ON_DISK: ask store_read. */
+enum { STORE_ON_DISK = -1 };
+int store_rows(struct live *live, uint64_t from_seq, struct row **ret, int max);
+/* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
+ * could not be read. The request may be given up with store_read_drop: then `done` is never called. */
+struct store_read;
+typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
+struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data);
+void store_read_drop(struct store_read *read);        /* NULL does nothing */
