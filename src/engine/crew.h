@@ -19,7 +19,8 @@ struct task {
 /* What the crew tells the engine. Views are borrowed during the call. */
 struct crew_client {
     void *data;
-    /* Exactly one per started task that was not stopped; a crash or a deadline is an outcome too (RETRY, error_type "crash" or
+    /* A result that is a blob comes pinned; the engine lets the pin go (engine_world.unpin_blob).
+     * Exactly one per started task that was not stopped; a crash or a deadline is an outcome too (RETRY, error_type "crash" or
      * "timeout"). After a kill for a deadline the worker's socket is drained, and what comes is offered with late = true. */
     void (*outcome)(void *data, struct token token, const struct outcome *outcome, bool late);
     /* A live sign of life; says nothing that no event will say. */

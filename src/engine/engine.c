@@ -154,12 +154,39 @@ static void launch_when_durable(struct engine *engine, struct errand *errand)
 
 /* ---- outcomes ---- */
 
+/* A blob result stays pinned until the event that names it is durable. */
+struct pin {
+    struct store_wait durable;
+    struct engine_world world;
+    struct sha sha;
+};
+
+static void unpin(struct store_wait *wait)
+{
+    struct pin *pin = (struct pin *)((char *)wait - offsetof(struct pin, durable));
+    if (pin->world.unpin_blob)
+        pin->world.unpin_blob(pin->world.data, &pin->sha);
+    free(pin);
+}
+
+static int finish(struct engine *engine, struct token token, const struct outcome *outcome, struct claim *ret_next)
+{
+    int answer = store_finish(engine->options.store, token, outcome, ret_next);
+    if (outcome->blob) {
+        struct pin *pin = MEM_NEW(struct pin);
+        pin->world = engine->options.world;
+        pin->sha = *outcome->blob;
+        store_when(engine->options.store, &pin->durable, store_pos(engine->options.store), unpin);
+    }
+    return answer;
+}
+
 static void settle(struct engine *engine, struct errand *errand, const struct outcome *outcome)
 {
     struct claim next = {0};
     struct token token = errand->claim.token;
     errand_end(errand);    /* before its word is heard: that may end the job, and store_ended() stops what still runs */
-    int answer = store_finish(engine->options.store, token, outcome, &next);
+    int answer = finish(engine, token, outcome, &next);
     if (answer == STORE_STEPPED) {
         struct errand *following = errand_new(engine);
         following->claim = next;
@@ -175,7 +202,7 @@ static void crew_outcome(void *data, struct token token, const struct outcome *o
     if (errand && errand->launched)
         settle(engine, errand, outcome);
     else
-        store_finish(engine->options.store, token, outcome, NULL);    /* too late: the fence says so and counts it */
+        finish(engine, token, outcome, NULL);    /* too late: the fence says so and counts it */
 }
 
 static void crew_hint(void *data, struct token token, int percent, struct bytes status)

@@ -1,0 +1,188 @@
+#include "config/settings.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+enum type { TEXT, WHOLE, FLAG };
+
+/* One line a setting. `offset` is where its value stands in struct settings. */
+static const struct setting {
+    const char *flag;             /* NULL: environment only */
+    const char *env[2];
+    enum type type;
+    size_t offset;
+    const char *fallback;         /* as it would be typed; NULL = not set */
+    int64_t min, max;
+    const char *help;
+} table[] = {
+#define AT(field) offsetof(struct settings, field)
+    {NULL, {"SERVICE_HOST"}, TEXT, AT(host), "127.0.0.1", 0, 0, "address to listen on"},
+    {NULL, {"PORT", "SERVICE_PORT"}, WHOLE, AT(port), "8080", 0, 65535, "port to listen on; 0 picks a free one"},
+    {"data", {"RIVULET_DATA"}, TEXT, AT(data), NULL, 0, 0, "directory of the log and the stored files"},
+    {"catalogue", {"CARD_MAPPING_PATH"}, TEXT, AT(catalogue), NULL, 0, 0, "card catalogue, CSV"},
+    {"engine", {"RIVULET_ENGINE"}, TEXT, AT(engine), "auto", 0, 0, "recogniser: auto, onnx or tesseract"},
+    {NULL, {"RIVULET_MODELS"}, TEXT, AT(models), NULL, 0, 0, "folder of the recogniser's library and model"},
+    {NULL, {"RIVULET_PIPELINE"}, TEXT, AT(pipeline), NULL, 0, 0, "file with the pipeline to run instead of decklists"},
+    {NULL, {"MAX_FILE_SIZE_MB"}, WHOLE, AT(max_file_mb), "10", 1, 1024, "largest file, MB"},
+    {NULL, {"MAX_BATCH_SIZE"}, WHOLE, AT(max_batch), "10", 1, 100000, "most files in one batch"},
+    {NULL, {"MAX_BODY_MB"}, WHOLE, AT(max_body_mb), "1024", 1, 1048576, "largest request body, MB"},
+    {NULL, {"ENABLE_PARALLEL"}, FLAG, AT(enable_parallel), "false", 0, 0, "allow /process-batch-fast"},
+    {"workers", {"MAX_WORKERS"}, WHOLE, AT(max_workers), "2", 1, 64, "worker processes"},
+    {NULL, {"USE_GPU"}, FLAG, AT(use_gpu), "false", 0, 0, "a GPU does the reading: at most 2 workers"},
+    {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, "finished jobs are removed after this; 0 keeps them"},
+    {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, "longest silence of a stream, s"},
+    {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, "take decklists as text files too"},
+    {NULL, {"DEBUG"}, FLAG, AT(debug), "false", 0, 0, "say more on standard error"},
+#undef AT
+};
+enum { TABLE_COUNT = sizeof table / sizeof *table };
+
+static bool parse_flag(struct bytes text, bool *ret)
+{
+    static const char *const yes[] = {"true", "1", "yes", "on"}, *const no[] = {"false", "0", "no", "off", ""};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (bytes_equal_nocase(text, bytes_of(yes[i])))
+            return *ret = true;
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (bytes_equal_nocase(text, bytes_of(no[i]))) {
+            *ret = false;
+            return true;
+        }
+    return false;
+}
+
+static int set(struct settings *settings, const struct setting *row, const char *name, const char *value, struct problem *problem)
+{
+    void *at = (char *)settings + row->offset;
+    int64_t number;
+    switch (row->type) {
+    case TEXT:
+        free(*(char **)at);
+        *(char **)at = mem_text(value);
+        return 0;
+    case WHOLE:
+        if (!bytes_to_i64(bytes_of(value), &number) || number < row->min || number > row->max)
+            return problem_set(problem, "%s is \"%s\": it must be a whole number from %lld to %lld", name, value, (long long)row->min,
+                               (long long)row->max);
+        *(int64_t *)at = number;
+        return 0;
+    case FLAG:
+        if (!parse_flag(bytes_of(value), at))
+            return problem_set(problem, "%s is \"%s\": it must be true or false", name, value);
+        return 0;
+    }
+    return 0;
+}
+
+static int check_engine(const struct settings *settings, struct problem *problem)
+{
+    static const char *const known[] = {"auto", "onnx", "tesseract"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (bytes_equal(bytes_of(settings->engine), bytes_of(known[i])))
+            return 0;
+    return problem_set(problem, "the engine is \"%s\": it must be auto, onnx or tesseract", settings->engine);
+}
+
+int settings_init(struct settings *settings, struct problem *problem)
+{
+    *settings = (struct settings){0};
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        const struct setting *row = &table[i];
+        if (row->fallback)
+            set(settings, row, "", row->fallback, problem);
+        for (size_t e = 0; e < 2 && row->env[e]; e++) {
+            const char *value = getenv(row->env[e]);
+            if (!value || !value[0])
+                continue;
+            if (set(settings, row, row->env[e], value, problem))
+                return -1;
+            settings->host_told |= row->offset == offsetof(struct settings, host);
+            break;
+        }
+    }
+    return check_engine(settings, problem);
+}
+
+void settings_done(struct settings *settings)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (table[i].type == TEXT)
+            free(*(char **)((char *)settings + table[i].offset));
+    *settings = (struct settings){0};
+}
+
+static const struct setting *find(struct bytes flag)
+{
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (table[i].flag && bytes_equal(flag, bytes_of(table[i].flag)))
+            return &table[i];
+    return NULL;
+}
+
+/* "127.0.0.1:8080", "[::1]:0", "8080", "localhost:80" */
+static int set_listen(struct settings *settings, const char *value, struct problem *problem)
+{
+    struct bytes text = bytes_of(value), host = text;
+    const char *colon = strrchr(value, ':');
+    int64_t port;
+    struct bytes digits = colon ? bytes_of(colon + 1) : text;
+    host.count = colon ? (size_t)(colon - value) : 0;
+    if (host.count >= 2 && host.at[0] == '[' && host.at[host.count - 1] == ']')
+        host = (struct bytes){host.at + 1, host.count - 2};
+    if (!bytes_to_i64(digits, &port) || port < 0 || port > 65535 || (colon && !host.count))
+        return problem_set(problem, "--listen is \"%s\": it must be HOST:PORT or PORT, with a port from 0 to 65535", value);
+    settings->port = port;
+    if (!host.count)
+        return 0;
+    free(settings->host);
+    settings->host = mem_copy(host.at, host.count);
+    settings->host_told = true;
+    return 0;
+}
+
+bool settings_flag_has_value(struct bytes name)
+{
+    const struct setting *row = find(name);
+    return bytes_equal(name, BYTES("listen")) || (row && row->type != FLAG);
+}
+
+int settings_flag(struct settings *settings, struct bytes name, const char *value, struct problem *problem)
+{
+    const struct setting *row = find(name);
+    bool listen = bytes_equal(name, BYTES("listen"));
+    if (!row && !listen)
+        return 1;
+    if (!value && (listen || row->type != FLAG))
+        return problem_set(problem, "--%.*s needs a value", BYTES_ARG(name));
+    if (listen)
+        return set_listen(settings, value, problem);
+    char label[64] = "--";
+    memcpy(label + 2, row->flag, strlen(row->flag) + 1);
+    if (set(settings, row, label, value ? value : "true", problem))
+        return -1;
+    return check_engine(settings, problem);
+}
+
+void settings_finish(struct settings *settings, struct buf *note)
+{
+    if (settings->use_gpu && settings->max_workers > 2) {
+        if (note)
+            buf_print(note, "USE_GPU allows at most 2 workers: %lld become 2", (long long)settings->max_workers);
+        settings->max_workers = 2;
+    }
+}
+
+void settings_help(struct buf *buf)
+{
+    buf_text(buf, "  --listen HOST:PORT     where to listen (SERVICE_HOST, PORT; 127.0.0.1:8080)\n");
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (table[i].flag)
+            buf_print(buf, "  --%-20s %s (%s%s%s)\n", table[i].flag, table[i].help, table[i].env[0], table[i].fallback ? "; " : "",
+                      table[i].fallback ? table[i].fallback : "");
+    buf_text(buf, "Environment:\n");
+    for (size_t i = 0; i < TABLE_COUNT; i++)
+        if (!table[i].flag)
+            buf_print(buf, "  %-22s %s%s%s%s\n", table[i].env[0], table[i].help, table[i].fallback ? " (" : "",
+                      table[i].fallback ? table[i].fallback : "", table[i].fallback ? ")" : "");
+}

@@ -1,0 +1,46 @@
+/* Settings: one table of names, defaults and ranges (settings.c). A setting comes from a flag, else from the environment, else it
+ * has its default; a bad value is one sentence that names the setting, the value and the range.
+ *
+ * Thread: start only; afterwards read-only. */
+#pragma once
+#include "base/buf.h"
+#include "base/problem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct settings {
+    char *host;                   /* SERVICE_HOST, --listen; default 127.0.0.1 */
+    int64_t port;                 /* PORT, SERVICE_PORT, --listen; 8080; 0 = a free one */
+    bool host_told;               /* the host was set on purpose */
+    char *data;                   /* RIVULET_DATA, --data; the directory of the log; NULL when not set */
+    char *catalogue;              /* CARD_MAPPING_PATH, --catalogue; NULL when not set */
+    char *engine;                 /* RIVULET_ENGINE, --engine: auto, onnx, tesseract */
+    char *models;                 /* RIVULET_MODELS: folder of the recogniser; NULL = the cache folder */
+    char *pipeline;               /* RIVULET_PIPELINE: a file with the text of the seed face's pipeline; NULL = built in */
+    int64_t max_file_mb;          /* MAX_FILE_SIZE_MB, 10 */
+    int64_t max_batch;            /* MAX_BATCH_SIZE, 10 */
+    int64_t max_body_mb;          /* MAX_BODY_MB, 1024 */
+    bool enable_parallel;         /* ENABLE_PARALLEL, false */
+    int64_t max_workers;          /* MAX_WORKERS, --workers, 2; 1–2 with USE_GPU */
+    bool use_gpu;                 /* USE_GPU, false */
+    int64_t retention_days;       /* RIVULET_RETENTION_DAYS, --retention-days, 7; 0 = keep for ever */
+    int64_t heartbeat_s;          /* RIVULET_HEARTBEAT_S, 15 */
+    bool debug;                   /* DEBUG, false */
+    bool accept_text;             /* RIVULET_ACCEPT_TEXT, false: decklists as text files besides images */
+};
+
+/* Defaults, then the environment. 0, or -1 and a problem. */
+int settings_init(struct settings *settings, struct problem *problem);
+void settings_done(struct settings *settings);
+
+/* A flag without its dashes and its value (NULL for none given). 0 taken; 1 there is no such flag; -1 and a problem. Some flags
+ * need no value: settings_flag_has_value() tells. */
+int settings_flag(struct settings *settings, struct bytes name, const char *value, struct problem *problem);
+bool settings_flag_has_value(struct bytes name);
+
+/* What must hold between settings; says in `note` (may be NULL) what was changed, e.g. workers clamped for a GPU. */
+void settings_finish(struct settings *settings, struct buf *note);
+
+/* The table as text for --help: flag, environment name, default, help. */
+void settings_help(struct buf *buf);
