@@ -17,7 +17,7 @@ import time
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
 LINE = re.compile(r'^(\d+) passed, (\d+) failed$')
-SHOWN_LINES_MAX = 60
+SHOWN_LINES_MAX = 40
 PYTHON = sys.executable
 
 # Name, seconds it may take, the command (a shell's words; {jobs} is how many compilers may run). Builds come before what they build.
@@ -62,10 +62,10 @@ def run(name, seconds_max, command, jobs, log):
     passed, failed = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
     if not note and not match:
         note = f'ended without its line (status {status})'
-    if not note and status != 0 and not failed:
-        note = f'exited with status {status}'
     if not note and passed + failed == 0:
         note = 'ran no test'
+    if not note and status != 0 and not failed:
+        note = f'exited with status {status}'
     return passed, failed + (1 if note else 0), note
 
 

@@ -24,8 +24,11 @@ RUN_SECONDS_MAX = 120
 
 def commands_of(build, target):
     """The commands that make a target, the last of them its link, as lists of words."""
-    told = subprocess.run(['ninja', '-C', build, '-t', 'commands', target], capture_output=True, text=True, check=True).stdout
-    return [shlex.split(line) for line in told.splitlines() if line.strip()]
+    told = subprocess.run(['ninja', '-C', build, '-t', 'commands', target], capture_output=True, text=True)
+    if told.returncode:
+        print(f'{build} has no {target}: {told.stdout.strip()}\n0 passed, 1 failed')
+        sys.exit(1)
+    return [shlex.split(line) for line in told.stdout.splitlines() if line.strip()]
 
 
 def bugs_in(sources):
