@@ -1,0 +1,65 @@
+/* The service: both HTTP faces over one store and engine, and the page. It owns the router, the HTTP server and every open stream; it
+ * borrows the rest. The life of it:
+ *
+ *     service_open ──▶ loop_run … ──▶ service_drain(done) ──▶ done ──▶ service_close
+ *
+ * To end well: service_drain and engine_drain together; when both have told, service_close, engine_free, store_close.
+ *
+ * Thread: loop, all of it. Bodies of uploads are written, and large results read, in the loop's pool. */
+#pragma once
+#include "base/problem.h"
+#include "engine/engine.h"
+#include "os/loop.h"
+#include "store/blob.h"
+#include "store/store.h"
+
+struct service;
+
+/* What the workers and the catalogue are at this moment; told by /health and /stats. Texts are borrowed until the next turn. */
+struct service_facts {
+    bool ready;                     /* some worker can take a task: /health says healthy, else degraded */
+    bool matcher_loaded;            /* the catalogue is there */
+    int64_t total_cards, base_names;
+    const char *engine;             /* the recogniser in use, "onnx" or "tesseract"; NULL = none yet */
+    const char *notice;             /* what is lost, one sentence; NULL = nothing */
+    int workers, workers_ready, workers_busy;
+};
+
+/* Start from zeroes: 0 and NULL are the defaults said here. Texts are borrowed until service_close, as is the pipeline. */
+struct service_settings {
+    /* where to listen */
+    const char *host;               /* "127.0.0.1" */
+    int port;                       /* 0 = a free one, see service_port */
+    bool any_host;                  /* do not check the Host header; else checked on loopback against DNS rebinding */
+    /* who we are */
+    const char *name;               /* "rivulet" */
+    const char *version;            /* "0" */
+    /* the work of the seed face */
+    const struct pipeline *pipeline;
+    struct bytes params;            /* JSON object for its stages, or empty */
+    struct bytes owner;             /* of the jobs; empty = "local" */
+    /* limits */
+    int64_t max_body_bytes;         /* of a request; LIMIT_HTTP_BODY_BYTES */
+    int64_t max_file_bytes;         /* of one file; 10 MiB */
+    int max_batch;                  /* files in one request; 10 */
+    bool enable_parallel;           /* /process-batch-fast is there */
+    int max_workers;                /* items at once in one parallel job; 2 */
+    bool use_gpu;                   /* told by /stats */
+    bool accept_text;               /* take .txt and .json files of type text/plain or application/json beside images */
+    int64_t heartbeat_us;           /* silence on a stream before a sign of life; 14 s, so that never 15 s pass */
+    /* what is true now; may be NULL: then /health says healthy and the numbers are 0 */
+    void (*facts)(void *data, struct service_facts *ret);
+    void *facts_data;
+};
+
+/* Listen and serve. The engine's hint listener becomes the service. 0, or < 0 and one sentence (a busy port …). */
+int service_open(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
+                 const struct service_settings *settings, struct service **ret_service, struct problem *problem);
+int service_port(const struct service *service);
+
+/* Stop listening, refuse new work with 503, tell and end every stream. `done` is called once, from the loop, when no request is open
+ * any more, or after a grace of 5 s. */
+void service_drain(struct service *service, void (*done)(void *data), void *data);
+
+/* Close every connection and free everything. Not from inside a request's callback. NULL does nothing. */
+void service_close(struct service *service);
