@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Score what was read from the samples against their truth.
 
-usage: score.py TRUTH_DIR RESULTS.jsonl
+usage: score.py TRUTH_DIR RESULTS.jsonl [TRUTH_DIR RESULTS.jsonl]...
 
 TRUTH_DIR has one NAME.json a sample. RESULTS.jsonl has one object a line: {"filename", "decklist"} or {"filename",
 "error", "error_type"}. A deck is one test. It passes when every card is there in its section, with its English name,
@@ -88,13 +88,12 @@ def judge(truth, row):
     return faults + extras + strangers, line, len(meta) - len(wrong), len(meta)
 
 
-def main():
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    truths = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(pathlib.Path(sys.argv[1]).glob("*.json"))}
+def score(folder, results):
+    """Print a line a deck: (decks, failed decks, metadata right, metadata there)."""
+    truths = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(pathlib.Path(folder).glob("*.json"))}
     if not truths:
-        raise SystemExit(f"{sys.argv[1]} has no truth: no file ends in .json")
-    found = read_results(sys.argv[2])
+        raise SystemExit(f"{folder} has no truth: no file ends in .json")
+    found = read_results(results)
     failed = meta_right = meta_all = 0
     for stem, truth in truths.items():
         faults, line, right, there = judge(truth, found.get(stem))
@@ -102,8 +101,17 @@ def main():
         print(f"{'FAIL' if faults else 'ok  '} {stem}: {line}")
         for fault in faults:
             print(f"       {fault}")
+    return len(truths), failed, meta_right, meta_all
+
+
+def main():
+    pairs = sys.argv[1:]
+    if not pairs or len(pairs) % 2:
+        raise SystemExit(__doc__)
+    sums = [sum(column) for column in zip(*(score(*pair) for pair in zip(pairs[::2], pairs[1::2])))]
+    decks, failed, meta_right, meta_all = sums
     print(f"metadata {meta_right}/{meta_all}")
-    print(f"{len(truths) - failed} passed, {failed} failed")
+    print(f"{decks - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
