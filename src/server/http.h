@@ -48,6 +48,7 @@ struct http_request {
     /* Set by the router: the {…} of the pattern, in order, decoded. */
     struct bytes params[HTTP_PARAMS_MAX];
     int params_count;
+    char *params_room;                /* where decoded ones lie; the server frees it with the head */
     /* The handler's own. */
     void *user;
     void (*on_close)(struct http_request *request, enum http_why why);     /* may be NULL */
@@ -98,7 +99,7 @@ void http_resume(struct http_request *request);
 
 /* ---- answers ---- */
 
-/* Add a header to the coming answer. Bytes that would break the head (CR, LF, NUL) make an assert: quote what users send. */
+/* Add a header to the coming answer. Control bytes in the value, which could break the head, become '_'. */
 void http_header(struct http_request *request, const char *name, const char *value);
 /* The whole answer. Content-Length, Date, Connection and CORS headers are added. content_type NULL = no body (204, 304 …). The
  * body is copied as far as the socket does not take it at once. */

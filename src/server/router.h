@@ -1,7 +1,8 @@
 /* Routes: tables of {method, path, handler, help}. Everything that lists routes is made from them: GET /openapi.json, /docs,
  * /redoc, `Allow`, the index at /. A path is made of segments; `{name}` takes one whole segment (decoded, not empty) into
  * request->params. HEAD goes to the GET handler; OPTIONS is answered for every known path (CORS preflight); an unknown path
- * is 404, a wrong method 405 with Allow, both problem+json. Loop thread. */
+ * is 404, a wrong method 405 with Allow, both problem+json. A slash at the end
+ * of a path is no difference. Loop thread. */
 #pragma once
 #include "server/http.h"
 
@@ -22,6 +23,8 @@ struct router;
 /* name, version: for the documents; static texts. Free after http_close. */
 struct router *router_new(const char *name, const char *version);
 void router_free(struct router *router);
+const char *router_name(const struct router *router);
+const char *router_version(const struct router *router);
 /* Add a table (static; borrowed). Later tables do not override earlier ones: the same method and path twice is a bug. */
 void router_add(struct router *router, const struct route *routes, size_t count, void *data);
 void router_add_docs(struct router *router);               /* /openapi.json, /docs, /redoc */

@@ -1,0 +1,99 @@
+/* What the three files of the HTTP server share, and nobody else sees.
+ *
+ *     http_server.c   listening, accepting, draining
+ *     http.c          one connection: bytes in, heads, bodies, and the pump that moves it on
+ *     http_answer.c   bytes out: answers and streams
+ *
+ *               head whole            answer begun        last byte in the kernel
+ *     HEADING ------------> EXCHANGE ------------------------------------------> HEADING   (keep-alive)
+ *        ^                                                           |---------> LINGER -> DEAD
+ *        new connection
+ *
+ * Handlers are called from the pump only. A call of theirs that changes something asks for the pump (conn_later); inside the pump
+ * that is nothing, for it goes round until nothing is left to do. */
+#pragma once
+#include "base/list.h"
+#include "server/http.h"
+#include "server/http_parse.h"
+
+#include <sys/uio.h>
+
+enum phase { HEADING, EXCHANGE, LINGER, DEAD };
+enum answer { UNANSWERED, ANSWERED, STREAMING, ENDED };
+
+struct http_server {
+    struct loop *loop;
+    struct http_settings settings;     /* with its defaults filled in; texts owned */
+    http_request_fn *on_request;
+    void *data;
+    int fd;                            /* listening; -1 when draining */
+    struct watch *watch;
+    int port;
+    bool check_host, draining;
+    struct timer accept_again;         /* runs while accepting rests, because there were no descriptors */
+    struct list conns;
+    int conns_count, exchanges_count;
+    uint64_t requests_count;
+    struct list later;                 /* connections whose pump is due */
+    struct timer later_timer;
+    char date[32];                     /* the Date header of second date_at */
+    int64_t date_at;
+    char scratch[LIMIT_HTTP_READ_BYTES];   /* every read goes here first: an idle connection holds no buffer */
+};
+
+struct exchange;
+
+struct conn {
+    struct list link, later;
+    struct http_server *server;
+    int fd;
+    struct watch *watch;
+    enum phase phase;
+    bool busy;                         /* the pump is running */
+    bool close_after;                  /* no further request on this connection */
+    bool eof;                          /* the client has sent all it will */
+    bool used;                         /* a request was answered: from now on the idle time holds */
+    bool skipped_line;                 /* the one empty line allowed before a request was there */
+    struct timer timer;
+    int64_t since_us;                  /* idle since, head begun at, last byte taken by the socket, linger begun: by phase */
+    int64_t window_us, window_count;   /* body rate: the window's begin, and body bytes then */
+    int64_t discarded;                 /* bytes thrown away after an early answer */
+    struct buf in;                     /* a head in the making, or bytes behind the present message */
+    size_t scanned;                    /* of `in`, by http_head_scan */
+    struct buf out, body;              /* waiting for the socket: out, then body */
+    size_t out_at, body_at;
+    struct exchange *exchange;         /* in phase EXCHANGE */
+};
+
+struct exchange {
+    struct http_request request;       /* first: what handlers see */
+    struct conn *conn;
+    struct http_head *head;            /* with its block behind it; freed when the answer begins */
+    struct http_parse parse;
+    int64_t body_max, body_count;
+    const struct http_body *body;      /* the handler reads */
+    bool paused, body_over, end_told, expects_continue, head_only, chunked, minor_0;
+    struct buf held;                   /* body bytes that came while paused */
+    struct buf all;                    /* http_read_all */
+    void (*all_done)(struct http_request *request, struct bytes body);
+    struct buf extra;                  /* header lines of http_header */
+    enum answer answer;
+    bool refused;                      /* the server has answered by itself: what the handler still calls is nothing */
+    enum http_why why;                 /* what on_close will be told when the answer is out */
+    void (*on_drain)(struct http_request *request);
+    bool drain_due;
+};
+
+static inline struct exchange *exchange_of(const struct http_request *request)
+{
+    return (struct exchange *)request;
+}
+
+void conn_new(struct http_server *server, int fd);
+void conn_later(struct conn *conn);                        /* pump it soon; nothing when it is being pumped */
+void conn_pump(struct conn *conn);                         /* the connection may be gone afterwards */
+void conn_kill(struct conn *conn, enum http_why why);      /* close now; on_close and free come from the pump */
+bool conn_pending(const struct conn *conn);                /* bytes wait for the socket */
+void conn_send(struct conn *conn, const struct iovec *parts, int count);    /* now as far as it goes, the rest waits */
+void conn_flush(struct conn *conn);
+void exchange_drop_head(struct exchange *exchange);        /* the views of the request end here */

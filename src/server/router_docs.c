@@ -1,0 +1,274 @@
+/* What is told about the routes: the OpenAPI document and a page for people, both drawn from the table. */
+#include "server/router.h"
+
+#include "base/json.h"
+
+#include <ctype.h>
+
+enum { DOCUMENT_BYTES_MAX = 1024 * 1024 };
+
+static const char *const PREFIXES[] = {"", "/api", "/api/v1"};
+
+static void put_lower(struct buf *ret, const char *text)
+{
+    for (; *text; text++)
+        buf_byte(ret, (char)tolower((unsigned char)*text));
+}
+
+/* "post_v1_jobs_id": unique as (method, path) is. */
+static void put_operation(struct buf *ret, const struct route *route, const char *prefix)
+{
+    struct buf id BUF_OWNED;
+    buf_init(&id, 1024);
+    put_lower(&id, http_method_name(route->method));
+    for (const char *part = prefix; *part; part++)
+        buf_byte(&id, isalnum((unsigned char)*part) ? *part : '_');
+    for (const char *part = route->path; *part; part++)
+        if (*part != '{' && *part != '}')
+            buf_byte(&id, isalnum((unsigned char)*part) ? *part : '_');
+    json_key(ret, "operationId");
+    json_bytes(ret, buf_bytes(&id));
+}
+
+static void put_parameter(struct buf *ret, struct bytes name, const char *in)
+{
+    json_open(ret, '{');
+    json_key(ret, "name");
+    json_bytes(ret, name);
+    json_key(ret, "in");
+    json_text(ret, in);
+    json_key(ret, "required");
+    json_flag(ret, in[0] == 'p');
+    json_key(ret, "schema");
+    json_raw(ret, BYTES("{\"type\":\"string\"}"));
+    json_close(ret, '}');
+}
+
+static void put_parameters(struct buf *ret, const struct route *route)
+{
+    json_key(ret, "parameters");
+    json_open(ret, '[');
+    for (const char *at = route->path; (at = strchr(at, '{')); at++)
+        put_parameter(ret, (struct bytes){at + 1, strcspn(at + 1, "}")}, "path");
+    struct bytes query = bytes_of(route->query ? route->query : "");
+    while (query.count) {
+        struct bytes name = bytes_cut(&query, ' ');
+        if (name.count)
+            put_parameter(ret, name, "query");
+    }
+    json_close(ret, ']');
+}
+
+/* `takes` is a content type, or the name of a file field of a form. */
+static void put_body(struct buf *ret, const struct route *route)
+{
+    if (!route->takes)
+        return;
+    bool form = !strchr(route->takes, '/');
+    bool many = form && route->takes[strlen(route->takes) - 1] == 's';
+    json_key(ret, "requestBody");
+    json_open(ret, '{');
+    json_key(ret, "required");
+    json_flag(ret, true);
+    json_key(ret, "content");
+    json_open(ret, '{');
+    json_key(ret, form ? "multipart/form-data" : route->takes);
+    if (!form) {
+        json_raw(ret, BYTES("{}"));
+    } else {
+        buf_text(ret, "{\"schema\":{\"type\":\"object\",\"properties\":{");
+        json_key(ret, route->takes);
+        json_raw(ret, many ? BYTES("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"format\":\"binary\"}}")
+                           : BYTES("{\"type\":\"string\",\"format\":\"binary\"}"));
+        buf_text(ret, "}}}");
+    }
+    json_close(ret, '}');
+    json_close(ret, '}');
+}
+
+static void put_responses(struct buf *ret, const struct route *route)
+{
+    const char *gives = route->gives ? route->gives : "application/json";
+    json_key(ret, "responses");
+    json_open(ret, '{');
+    json_key(ret, "2XX");
+    json_open(ret, '{');
+    json_key(ret, "description");
+    json_text(ret, route->summary);
+    json_key(ret, "content");
+    json_open(ret, '{');
+    json_key(ret, gives);
+    json_raw(ret, BYTES("{}"));
+    json_close(ret, '}');
+    json_close(ret, '}');
+    json_key(ret, "default");
+    json_raw(ret, BYTES("{\"$ref\":\"#/components/responses/Problem\"}"));
+    json_close(ret, '}');
+}
+
+static void put_route(struct buf *ret, const struct route *route, const char *prefix)
+{
+    struct buf method BUF_OWNED;
+    buf_init(&method, 16);
+    put_lower(&method, http_method_name(route->method));
+    json_key(ret, buf_z(&method));
+    json_open(ret, '{');
+    json_key(ret, "summary");
+    json_text(ret, route->summary);
+    if (route->help) {
+        json_key(ret, "description");
+        json_text(ret, route->help);
+    }
+    put_operation(ret, route, prefix);
+    put_parameters(ret, route);
+    put_body(ret, route);
+    put_responses(ret, route);
+    json_close(ret, '}');
+}
+
+static bool is_first_of_its_path(const struct router *router, const struct route *route)
+{
+    size_t at = 0;
+    for (const struct route *other; (other = router_next(router, &at));)
+        if (strcmp(other->path, route->path) == 0)
+            return other == route;
+    return true;
+}
+
+/* All methods of one path; with a prefix only those that live there too. */
+static void put_path(struct buf *ret, const struct router *router, const char *path, const char *prefix)
+{
+    struct buf full BUF_OWNED;
+    buf_init(&full, 1024);
+    bool bare = *prefix && strcmp(path, "/") == 0;
+    buf_print(&full, "%s%s", prefix, bare ? "" : path);
+    json_key(ret, buf_z(&full));
+    json_open(ret, '{');
+    size_t at = 0;
+    for (const struct route *route; (route = router_next(router, &at));)
+        if (strcmp(route->path, path) == 0 && (!*prefix || route->everywhere))
+            put_route(ret, route, prefix);
+    json_close(ret, '}');
+}
+
+static bool lives_under(const struct router *router, const char *path)
+{
+    size_t at = 0;
+    for (const struct route *route; (route = router_next(router, &at));)
+        if (strcmp(route->path, path) == 0 && route->everywhere)
+            return true;
+    return false;
+}
+
+static const char PROBLEM[] =
+    "{\"responses\":{\"Problem\":{\"description\":\"What is wrong, as RFC 9457 says it\",\"content\":{\"application/problem+json\":{\"schema\":"
+    "{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\",\"detail\"],\"properties\":{\"type\":{\"type\":\"string\"},\"title\":"
+    "{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"},\"instance\":{\"type\":\"string\"}}}}}}}}";
+
+void router_openapi(const struct router *router, struct buf *ret)
+{
+    const char *name = router_name(router), *version = router_version(router);
+    json_open(ret, '{');
+    json_key(ret, "openapi");
+    json_text(ret, "3.1.0");
+    json_key(ret, "info");
+    json_open(ret, '{');
+    json_key(ret, "title");
+    json_text(ret, name);
+    json_key(ret, "version");
+    json_text(ret, version);
+    json_close(ret, '}');
+    json_key(ret, "paths");
+    json_open(ret, '{');
+    size_t at = 0;
+    for (const struct route *route; (route = router_next(router, &at));)
+        for (size_t i = 0; is_first_of_its_path(router, route) && i < 3; i++)
+            if (i == 0 || lives_under(router, route->path))
+                put_path(ret, router, route->path, PREFIXES[i]);
+    json_close(ret, '}');
+    json_key(ret, "components");
+    json_raw(ret, (struct bytes){PROBLEM, sizeof PROBLEM - 1});
+    json_close(ret, '}');
+}
+
+/* ---- the page ---- */
+
+static void put_html(struct buf *ret, const char *text)
+{
+    for (; text && *text; text++)
+        switch (*text) {
+        case '<': buf_text(ret, "&lt;"); break;
+        case '>': buf_text(ret, "&gt;"); break;
+        case '&': buf_text(ret, "&amp;"); break;
+        case '"': buf_text(ret, "&quot;"); break;
+        default: buf_byte(ret, *text);
+        }
+}
+
+static void put_row(struct buf *ret, const struct route *route)
+{
+    buf_print(ret, "<tr><td><b>%s</b></td><td><code>", http_method_name(route->method));
+    put_html(ret, route->path);
+    buf_text(ret, "</code>");
+    if (route->everywhere)
+        buf_text(ret, "<br><small>also under /api and /api/v1</small>");
+    buf_text(ret, "</td><td>");
+    put_html(ret, route->summary);
+    if (route->help) {
+        buf_text(ret, "<p>");
+        put_html(ret, route->help);
+        buf_text(ret, "</p>");
+    }
+    if (route->query) {
+        buf_text(ret, "<p>Query: <code>");
+        put_html(ret, route->query);
+        buf_text(ret, "</code></p>");
+    }
+    if (route->takes) {
+        buf_text(ret, strchr(route->takes, '/') ? "<p>Takes <code>" : "<p>Takes multipart/form-data, field <code>");
+        put_html(ret, route->takes);
+        buf_text(ret, "</code></p>");
+    }
+    buf_text(ret, "<p>Gives <code>");
+    put_html(ret, route->gives ? route->gives : "application/json");
+    buf_text(ret, "</code></p></td></tr>\n");
+}
+
+static void answer_page(struct http_request *request, void *router)
+{
+    const char *name = router_name(router), *version = router_version(router);
+    struct buf page;
+    buf_init(&page, DOCUMENT_BYTES_MAX);
+    buf_text(&page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>");
+    put_html(&page, name);
+    buf_text(&page, " API</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
+                    "td{vertical-align:top;padding:.5rem 1rem .5rem 0;border-top:1px solid #ccc}p{margin:.2rem 0;color:#555}</style><h1>");
+    put_html(&page, name);
+    buf_print(&page, " %s</h1><p>The same for programs: <a href=\"/openapi.json\">/openapi.json</a>. Errors are "
+                     "<code>application/problem+json</code>.</p><table>\n", version);
+    size_t at = 0;
+    for (const struct route *route; (route = router_next(router, &at));)
+        put_row(&page, route);
+    buf_text(&page, "</table></html>\n");
+    http_header(request, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
+    http_answer_buf(request, 200, "text/html; charset=utf-8", &page);
+}
+
+static void answer_openapi(struct http_request *request, void *router)
+{
+    struct buf document;
+    buf_init(&document, DOCUMENT_BYTES_MAX);
+    router_openapi(router, &document);
+    http_answer_buf(request, 200, "application/json", &document);
+}
+
+static const struct route ROUTES[] = {
+    {HTTP_GET, "/openapi.json", answer_openapi, "This API as an OpenAPI 3.1 document", NULL, true},
+    {HTTP_GET, "/docs", answer_page, "This API for people", NULL, true, NULL, "text/html"},
+    {HTTP_GET, "/redoc", answer_page, "The same page under its other name", NULL, true, NULL, "text/html"},
+};
+
+void router_add_docs(struct router *router)
+{
+    router_add(router, ROUTES, sizeof ROUTES / sizeof *ROUTES, router);
+}
