@@ -15,7 +15,7 @@ struct engine_world {
     void *data;
     int64_t (*now_us)(void *data);                 /* monotonic */
     int64_t (*wall_us)(void *data);
-    /* Call engine_run() soon (from the loop, not from inside this call), and not later than at_us (monotonic). The last word counts. */
+    /* Call engine_run() soon (from the loop, not from inside this call), and not later than at_us (monotonic). The earliest word counts. */
     void (*run_at)(void *data, int64_t at_us);
     /* Open a blob for reading: a descriptor, or < 0: -errno. */
     int (*open_blob)(void *data, const struct sha *sha);

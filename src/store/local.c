@@ -245,7 +245,7 @@ uint64_t live_durable_seq(const struct live *live)
 static void new_id(struct store *store, char ret[33])
 {
     if (store->world.id) {
-        store->world.id(store->world.data, ret);
+        store->world.id(store->world.id_data, ret);
         return;
     }
     unsigned char random[16];

@@ -24,6 +24,7 @@ struct store_world {
     int64_t (*wall_us)(void *data);
     uint64_t (*random)(void *data);       /* spreads back-offs; ids are drawn from the system when `id` below is NULL */
     void (*id)(void *data, char ret[33]); /* a new job's id: 32 hex digits; NULL = 128 bits from the system */
+    void *id_data;                        /* for `id` */
 };
 
 /* ---- opening ---- */
