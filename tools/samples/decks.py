@@ -48,7 +48,8 @@ TEXTS = (
     dict(file="01-count-first.txt", seed=201, legend="潮钟铸师", champion="洛苒, 渡潮者", must=("潮", "沼地蛙群"), line="{quantity}x {name}", headers="{cn}"),
     dict(file="02-count-last-crlf.txt", seed=202, legend="盐路商旅", champion="盐枝, 白路向导", must=("锚", "七盏灯"), line="{name} x{quantity}",
          headers="{cn}：", newline="\r\n", mark="\ufeff"),
-    dict(file="03-english.txt", seed=203, legend="渡口女王", champion="铎, 撞钟人", must=("潮", "灯塔看守", "灯塔看客"), line="{quantity}x {name_en}", headers="{en}"),
+    dict(file="03-english.txt", seed=203, legend="渡口女王", champion="铎, 撞钟人", must=("潮", "灯塔看守", "灯塔看客"), line="{quantity}x {name_en}", headers="{en}",
+         meta=("Mossbank", "Night Ferry", "Mill Town Weekly", "2031-02-22", 3), fields=("Player", "Deck", "Event", "Date", "Placement")),
     dict(file="04-typos.txt", seed=204, legend="守闸人", champion="伯禾, 磨石之心", line="{quantity}x {name}", headers="{cn}",
          must=("九孔石桥守夜人", "第七座磨坊之主", "阿堤, 堤坝之子", "洛苒, 断桥之誓", "石匠老人", "铁闸钥匙"),
          typos={"九孔石桥守夜人": "九孔石桥守夜入", "第七座磨坊之主": "第七座磨坊主", "伯禾, 磨石之心": "伯禾 磨石之心", "阿堤, 堤坝之子": "阿堤",
@@ -162,7 +163,7 @@ def load_text(spec, cards):
     sections, _ = build(spec, cards)
     unmatched = spoil(spec, sections)
     truth = truth_of(spec, sections, unmatched, cards)
-    lines = []
+    lines = [f"{field}: {value}" for field, value in zip(spec.get("fields", ()), spec.get("meta", ()))]
     for key, title in SECTIONS:
         lines.append(spec["headers"].format(cn=title, en=ENGLISH_HEADERS[key]))
         for box in sections[key]:
