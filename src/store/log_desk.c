@@ -159,6 +159,18 @@ static void forget_told(struct desk *desk)
     }
 }
 
+/* A job's seqs go on behind its rows that were told, or, when all were flushed, where its fold ends. */
+static void take_up_seqs(struct desk *desk)
+{
+    for (size_t i = 0; i < desk->told_jobs && i < DESK_TOLD; i++) {
+        struct desk_job *job = &desk->jobs[desk->told[i].job % DESK_JOBS];
+        struct bytes fold = bytes_of(desk->told[i].fold);
+        bytes_cut(&fold, ' ');
+        if (!job->fresh_count && !bytes_to_u64(fold, &job->seq))
+            job->seq = 0;
+    }
+}
+
 int desk_open(struct desk *desk)
 {
     desk->problem.text[0] = 0;
@@ -167,6 +179,7 @@ int desk_open(struct desk *desk)
         return -1;
     desk->log->client = (struct log_client){desk, told_durable, told_full, told_pruned};
     desk->pos = desk->durable = desk->opening.last_pos;
+    take_up_seqs(desk);
     return 0;
 }
 
