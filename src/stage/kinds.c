@@ -4,9 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-extern const struct stage_kind stage_noop;
+extern const struct stage_kind stage_decklist, stage_match, stage_noop;
 
 static const struct stage_kind *const kinds[] = {
+    &stage_decklist,
+    &stage_match,
     &stage_noop,
 };
 

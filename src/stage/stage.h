@@ -34,7 +34,7 @@ struct stage_outfit {
 
 enum {
     STAGE_IMAGE_BYTES_MAX = 10 << 20,     /* what a phone's screenshot never reaches; the front doors use the same figure */
-    STAGE_IMAGE_PIXELS_MAX = 40000000,    /* 1080 px wide and 37,000 px long; 120 MB decoded */
+    STAGE_IMAGE_PIXELS_MAX = 24000000,    /* 1080 px wide and 22,000 px long; 72 MB decoded, three times that if progressive */
     STAGE_VALUE_MAX = 4 << 20,            /* bytes of one result */
     STAGE_STATS_MAX = 8,
 };

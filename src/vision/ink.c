@@ -78,3 +78,12 @@ struct box ink_bounds(const struct image *image, struct box zone, struct ink ink
         return (struct box){0};
     return (struct box){columns.from, rows.from, columns.to - columns.from, rows.to - rows.from};
 }
+
+int ink_gap(const struct image *image, struct box zone, struct ink ink)
+{
+    struct span runs[32];
+    int count = ink_columns(image, zone, ink, 2, 1, runs, 32), widest = 0;
+    for (int i = 1; i < count; i++)
+        widest = most(widest, runs[i].from - runs[i - 1].to);
+    return widest;
+}

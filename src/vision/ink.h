@@ -19,5 +19,8 @@ int ink_columns(const struct image *image, struct box zone, struct ink ink, int 
 /* The smallest box around all ink of the zone; width 0 when there is none. */
 struct box ink_bounds(const struct image *image, struct box zone, struct ink ink);
 
+/* The widest run of columns without ink between the first and the last ink of the zone; 0 when there is none. */
+int ink_gap(const struct image *image, struct box zone, struct ink ink);
+
 /* `zone` without what is outside the image; width and height never below 0. */
 struct box box_within(const struct image *image, struct box zone);

@@ -163,8 +163,10 @@ static void find_lines(const struct image *image, const struct palette *palette,
     static const struct ink ink = {INK_CARD, false};
     const struct box *box = &card->box;
     int left = box->x + part_of(box->width, has_icon(image, palette, box) ? TEXT_FROM : TEXT_FROM_BARE);
-    int right = box->x + part_of(box->width, TEXT_TO), floor_y = box->y + part_of(usual_height, QUANTITY_Y);
-    int quantity_x = box->x + part_of(box->width, QUANTITY_X), bottom = box->y + box->height;
+    int right = box->x + part_of(box->width, TEXT_TO), bottom = box->y + box->height;
+    int quantity_x = box->x + part_of(box->width, QUANTITY_X);
+    /* A box that the upper edge of the picture cuts is measured from below. */
+    int top = card->clipped && box->y <= 2 ? bottom - usual_height : box->y, floor_y = top + part_of(usual_height, QUANTITY_Y);
     /* The quantity's zone ends the lines to its left; above it they may be longer. */
     struct box zone = {left, box->y, quantity_x - left, box->height};
     struct span rows[LAYOUT_LINES_MAX + 2];
@@ -181,6 +183,7 @@ static void find_lines(const struct image *image, const struct palette *palette,
         card->lines[card->lines_count++] = line;
     }
     struct box quantity = {quantity_x, floor_y, right + 1 - quantity_x, bottom - floor_y};
+    card->quantity_cut = bottom - floor_y < part_of(usual_height, QUANTITY_ROOM);
     if (floor_y < bottom)
         quantity = ink_bounds(image, quantity, ink);
     if (floor_y < bottom && quantity.height >= part_of(box->width, QUANTITY_HEIGHT_MIN))

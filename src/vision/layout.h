@@ -15,7 +15,8 @@ struct layout_card {
     int lines_count;
     struct box quantity;                   /* ink of "x3"; width 0 = none, which means one */
     int header;                            /* index of the header above it; -1 = none was seen */
-    bool clipped;                          /* an edge of the picture cuts it */
+    bool clipped;                          /* an edge of the picture cuts it … */
+    bool quantity_cut;                     /* … and with it the place where the quantity would be */
 };
 
 struct layout_header {

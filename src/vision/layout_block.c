@@ -93,23 +93,34 @@ static void find_event(const struct image *image, struct box line, struct layout
     }
 }
 
-/* The ribbon by its own colour; the number is dark on it, so only its place is found here. */
-static struct box find_flag(const struct image *image, int bottom)
+static void widen(struct box *box, int x, int y)
 {
-    static const int flag[3] = COLOUR_FLAG;
-    struct box zone = zone_of(image, bottom, FLAG_Y_FROM, FLAG_Y_TO, FLAG_X_FROM, 1.0);
-    int x_from = image->width, x_to = 0, y_from = image->height, y_to = 0;
+    if (!box->width)
+        *box = (struct box){x, y, 1, 1};
+    int to_x = box->x + box->width, to_y = box->y + box->height;
+    box->x = x < box->x ? x : box->x;
+    box->y = y < box->y ? y : box->y;
+    box->width = (x + 1 > to_x ? x + 1 : to_x) - box->x;
+    box->height = (y + 1 > to_y ? y + 1 : to_y) - box->y;
+}
+
+/* The ribbon by its own colour, and in its upper part the number, which is dark. */
+static struct box find_placement(const struct image *image, int bottom)
+{
+    static const int colour[3] = COLOUR_FLAG;
+    struct box zone = zone_of(image, bottom, FLAG_Y_FROM, FLAG_Y_TO, FLAG_X_FROM, 1.0), flag = {0}, number = {0};
     for (int y = zone.y; y < zone.y + zone.height; y++)
-        for (int x = zone.x; x < zone.x + zone.width; x++) {
-            if (!palette_near(image_at(image, x, y), flag, COLOUR_NEAR_FLAG))
-                continue;
-            x_from = x < x_from ? x : x_from, x_to = x + 1 > x_to ? x + 1 : x_to;
-            y_from = y < y_from ? y : y_from, y_to = y + 1 > y_to ? y + 1 : y_to;
-        }
-    if (x_to - x_from < part_of(image->width, FLAG_WIDTH_MIN))
-        return (struct box){0};
-    int inset = (x_to - x_from) / 12, height = part_of(y_to - y_from, FLAG_NUMBER_TO);
-    return (struct box){x_from + inset, y_from + inset, x_to - x_from - 2 * inset, height - inset};
+        for (int x = zone.x; x < zone.x + zone.width; x++)
+            if (palette_near(image_at(image, x, y), colour, COLOUR_NEAR_FLAG))
+                widen(&flag, x, y);
+    int inset = flag.width / 10;
+    if (flag.width < part_of(image->width, FLAG_WIDTH_MIN))
+        return number;
+    for (int y = flag.y + inset; y < flag.y + part_of(flag.height, FLAG_NUMBER_TO); y++)
+        for (int x = flag.x + inset; x < flag.x + flag.width - inset; x++)
+            if (image_at(image, x, y)[0] < INK_FLAG)
+                widen(&number, x, y);
+    return number;
 }
 
 void layout_find_block(const struct image *image, const struct palette *palette, struct layout_block *ret)
@@ -123,5 +134,5 @@ void layout_find_block(const struct image *image, const struct palette *palette,
         find_event(image, line, ret);
     if (lines_in(image, zone_of(image, bottom, PLAYER_Y_FROM, PLAYER_Y_TO, PLAYER_X_FROM, PLAYER_X_TO), &line, 1))
         ret->player = line;
-    ret->placement = find_flag(image, bottom);
+    ret->placement = find_placement(image, bottom);
 }

@@ -21,6 +21,8 @@
 #define INK_HEADER 130
 #define INK_BLOCK 100                       /* the least channel at least this is ink in the metadata block */
 
+#define INK_FLAG 120                        /* red below this is ink on the ribbon */
+
 /* Card boxes. */
 #define BOX_WIDTH_MIN 0.30                  /* W */
 #define BOX_WIDTH_MAX 0.52                  /* W */
@@ -43,6 +45,7 @@
 #define LINE_HEIGHT_MIN 0.045               /* BW; less is noise, or one flat character */
 #define QUANTITY_X 0.82                     /* BW: the quantity's zone is right of this … */
 #define QUANTITY_Y 0.68                     /* BH: … and below this */
+#define QUANTITY_ROOM 0.24                  /* BH: what it needs below that */
 #define QUANTITY_HEIGHT_MIN 0.035           /* BW */
 
 /* Section headers. */
