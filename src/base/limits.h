@@ -34,6 +34,18 @@
 
 /* Workers. */
 #define LIMIT_FRAME_BYTES (128 * 1024)             /* bytes of one message to or from a worker; a socket pair takes 208 KiB by default */
+#define LIMIT_WORKERS 256                          /* worker processes; more than the cores of any machine this runs on */
+#define LIMIT_WORKER_MEMORY_BYTES (512LL * 1024 * 1024) /* address space of a worker once loaded: three times what recognition takes */
+#define LIMIT_WORKER_FILES 16                      /* descriptors of a locked worker: it has 6 */
+#define LIMIT_WORKER_CPU_S (24 * 3600)             /* CPU of one worker's life; it is replaced when idle at half of it, so only a runaway gets there */
+#define LIMIT_WORKER_LOAD_US 60000000LL            /* from its start to its ready: loading takes well under a second */
+#define LIMIT_WORKER_FAILURES 3                    /* starts that fail in a row until the crew says that it is broken */
+#define LIMIT_WORKER_PAUSE_US 30000000LL           /* the longest wait between two starts that fail */
+#define LIMIT_WORKER_LEAVE_US 2000000LL            /* an idle worker that was asked to leave is killed after this long */
+#define LIMIT_WORKER_STAGES 16                     /* stage kinds in an outfit, and stages in a leg */
+#define LIMIT_WORKER_TURN 32                       /* frames of one worker before the loop goes on to others */
+#define LIMIT_HINT_US 100000LL                     /* between two hints of a worker; those in between are dropped */
+#define LIMIT_HINT_BYTES 64                        /* bytes of a hint's status */
 
 /* Streams. Times are µs, as everywhere. */
 #define LIMIT_STREAM_WRITE_BYTES (256 * 1024)      /* bytes of the one write in flight to a reader: all the memory a slow one can hold */

@@ -1,0 +1,86 @@
+#include "engine/keep.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct keep {
+    struct blobs *blobs;           /* borrowed; may be NULL: then nothing can be kept */
+    int output_fd;
+    struct wire_outcome told;
+    struct sha sha;
+    char value[160];               /* {"blob":…} */
+    struct problem problem;
+    keep_fn *kept;
+    void *data;
+};
+
+/* A private copy, because the worker may still write to its output. */
+static int copy_out(struct keep *keep, char *at, size_t count)
+{
+    for (size_t done = 0; done < count;) {
+        ssize_t got = pread(keep->output_fd, at + done, count - done, (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got ? -errno : -ENODATA;
+        done += (size_t)got;
+    }
+    return 0;
+}
+
+enum { KEPT, NOT_JSON = 1 };
+
+/* Thread: pool. */
+static int keep_work(void *data)
+{
+    struct keep *keep = data;
+    size_t count = keep->told.output_bytes;
+    if (!keep->blobs)
+        return -ENOTSUP;
+    char *value = malloc(count);
+    int rc = value ? copy_out(keep, value, count) : -ENOMEM;
+    if (!rc && wire_value(value, count, &keep->problem))
+        rc = NOT_JSON;
+    if (!rc)
+        rc = blob_put(keep->blobs, (struct bytes){value, count}, &keep->sha);
+    free(value);
+    return rc;
+}
+
+static void keep_done(void *data, int rc)
+{
+    struct keep *keep = data;
+    struct outcome outcome = keep->told.outcome;
+    struct problem problem = {0};
+    if (rc == KEPT) {
+        char hex[SHA_HEX_SIZE];
+        sha_hex(&keep->sha, hex);
+        int count = snprintf(keep->value, sizeof keep->value, "{\"blob\":\"%s\",\"bytes\":%zu,\"type\":\"application/json\"}", hex,
+                             keep->told.output_bytes);
+        outcome.value = (struct bytes){keep->value, (size_t)count};
+        outcome.blob = &keep->sha;
+    } else {
+        if (rc == NOT_JSON)
+            problem_set(&problem, "The result of %zu bytes is %s.", keep->told.output_bytes, keep->problem.text);
+        else
+            problem_set(&problem, "The result of %zu bytes could not be stored: %s.", keep->told.output_bytes, strerror(-rc));
+        outcome = (struct outcome){.verdict = rc == NOT_JSON ? VERDICT_FAIL : VERDICT_RETRY, .error = bytes_of(problem.text),
+                                   .error_type = BYTES("processing")};
+    }
+    close(keep->output_fd);
+    keep->kept(keep->data, &outcome);
+    wire_outcome_done(&keep->told);
+    free(keep);
+}
+
+void keep_start(struct loop *loop, struct blobs *blobs, int output_fd, struct wire_outcome *told, keep_fn *kept, void *data)
+{
+    struct keep *keep = MEM_NEW(struct keep);
+    *keep = (struct keep){.blobs = blobs, .output_fd = output_fd, .told = *told, .kept = kept, .data = data};
+    told->head = NULL;
+    loop_pool(loop, keep_work, keep_done, keep);
+}

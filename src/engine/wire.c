@@ -1,0 +1,179 @@
+#include "engine/wire.h"
+
+#include "base/limits.h"
+
+static void path_put(struct buf *head, const char *key, const char *path)
+{
+    if (!path)
+        return;
+    json_key(head, key);
+    json_text(head, path);
+}
+
+static void number_put(struct buf *head, const char *key, int64_t number)
+{
+    json_key(head, key);
+    json_int(head, number);
+}
+
+static const char *engine_name(enum stage_engine engine)
+{
+    return engine == STAGE_ENGINE_ONNX ? "onnx" : engine == STAGE_ENGINE_TESSERACT ? "tesseract" : "auto";
+}
+
+static void files_put(struct buf *head, const struct stage_outfit *outfit, int ret_fds[FRAME_FDS_MAX], size_t *ret_fds_count)
+{
+    const struct { const char *name; int fd; } files[] = {
+        {"catalogue", outfit->catalogue_fd}, {"model", outfit->model_fd}, {"keys", outfit->keys_fd},
+    };
+    size_t count = 0;
+    json_key(head, "files");
+    json_open(head, '[');
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (files[i].fd < 0)
+            continue;
+        json_text(head, files[i].name);
+        ret_fds[count++] = files[i].fd;
+    }
+    json_close(head, ']');
+    *ret_fds_count = count;
+}
+
+void wire_init(struct buf *head, const char *const *stages, size_t stages_count, const struct stage_outfit *outfit,
+               int ret_fds[FRAME_FDS_MAX], size_t *ret_fds_count)
+{
+    json_open(head, '{');
+    json_key(head, "frame");
+    json_text(head, "init");
+    json_key(head, "stages");
+    json_open(head, '[');
+    for (size_t i = 0; i < stages_count; i++)
+        json_text(head, stages[i]);
+    json_close(head, ']');
+    json_key(head, "engine");
+    json_text(head, engine_name(outfit->engine));
+    path_put(head, "catalogue", outfit->catalogue_path);
+    path_put(head, "model", outfit->model_path);
+    path_put(head, "keys", outfit->keys_path);
+    path_put(head, "library", outfit->library_path);
+    path_put(head, "tessdata", outfit->tessdata_path);
+    number_put(head, "image_bytes_max", (int64_t)outfit->image_bytes_max);
+    number_put(head, "image_pixels_max", (int64_t)outfit->image_pixels_max);
+    files_put(head, outfit, ret_fds, ret_fds_count);
+    json_close(head, '}');
+}
+
+void wire_task(struct buf *head, struct buf *body, const struct task *task)
+{
+    json_open(head, '{');
+    json_key(head, "frame");
+    json_text(head, "task");
+    number_put(head, "job", task->token.job);
+    number_put(head, "item", task->token.item);
+    number_put(head, "attempt", task->token.attempt);
+    number_put(head, "leg", task->leg);
+    json_key(head, "stages");
+    json_raw(head, task->stages);
+    json_key(head, "name");
+    json_bytes(head, task->name);
+    json_key(head, "type");
+    json_bytes(head, task->type);
+    if (task->input_fd >= 0) {
+        json_key(head, "input");
+        json_flag(head, true);
+    }
+    number_put(head, "params", (int64_t)task->params.count);
+    json_close(head, '}');
+    buf_put(body, task->params);
+    buf_put(body, task->value);
+}
+
+/* In JSON a raw line break can only be space between tokens. */
+int wire_value(char *at, size_t count, struct problem *problem)
+{
+    JSON_OWNED struct json_object *value = json_parse((struct bytes){at, count}, problem);
+    if (!value)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (at[i] == '\n' || at[i] == '\r')
+            at[i] = ' ';
+    return 0;
+}
+
+/* Names to numbers and nothing else, or the stats are dropped. The text lives in the tree. */
+static struct bytes stats_of(struct json_object *head)
+{
+    struct json_object *stats = json_get(head, "stats");
+    if (!json_object_is_type(stats, json_type_object) || json_object_object_length(stats) > LIMIT_STATS)
+        return (struct bytes){0};
+    json_object_object_foreach(stats, name, value) {
+        bool number = json_object_is_type(value, json_type_double) || json_object_is_type(value, json_type_int);
+        if (!number || strlen(name) > 64)
+            return (struct bytes){0};
+    }
+    return bytes_of(json_object_to_json_string_ext(stats, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static bool verdict_of(struct bytes name, enum verdict *ret)
+{
+    static const struct { struct bytes name; enum verdict verdict; } verdicts[] = {
+        {{"done", 4}, VERDICT_DONE}, {{"retry", 5}, VERDICT_RETRY}, {{"fail", 4}, VERDICT_FAIL},
+    };
+    for (size_t i = 0; i < sizeof verdicts / sizeof *verdicts; i++) {
+        if (bytes_equal(name, verdicts[i].name)) {
+            *ret = verdicts[i].verdict;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void failure_of(struct json_object *head, struct outcome *outcome)
+{
+    struct bytes type = json_get_bytes(head, "error_type");
+    outcome->error = json_get_bytes(head, "error");
+    if (!outcome->error.count)
+        outcome->error = BYTES("The stage failed and gave no reason.");
+    outcome->error_type = bytes_equal(type, BYTES("validation")) ? type : BYTES("processing");
+    outcome->stage = json_get_bytes(head, "stage");
+}
+
+static int value_of(const struct frame *frame, struct wire_outcome *told, struct problem *problem)
+{
+    int64_t output = json_get_int(told->head, "output", 0);
+    if (output < 0 || output > STAGE_VALUE_MAX)
+        return problem_set(problem, "a result of %lld bytes", (long long)output);
+    told->output_bytes = (size_t)output;
+    if (output)
+        return 0;
+    if (frame->body.count > LIMIT_BODY_BYTES)
+        return problem_set(problem, "a result of %zu bytes inline", frame->body.count);
+    told->outcome.value = frame->body;
+    return wire_value((char *)frame->body.at, frame->body.count, problem);
+}
+
+int wire_outcome(struct json_object *head, const struct frame *frame, struct token token, struct wire_outcome *ret, struct problem *problem)
+{
+    struct wire_outcome told = {.head = head, .last = json_get_bool(head, "last", false)};
+    int rc = 0;
+    if (json_get_int(head, "item", -1) != token.item || json_get_int(head, "attempt", -1) != token.attempt)
+        rc = problem_set(problem, "the outcome of another task");
+    else if (!verdict_of(json_get_bytes(head, "verdict"), &told.outcome.verdict))
+        rc = problem_set(problem, "an outcome without a verdict");
+    else if (told.outcome.verdict == VERDICT_DONE)
+        rc = value_of(frame, &told, problem);
+    else
+        failure_of(head, &told.outcome);
+    if (rc) {
+        json_drop(&head);
+        return -1;
+    }
+    told.outcome.stats = stats_of(head);
+    *ret = told;
+    return 0;
+}
+
+void wire_outcome_done(struct wire_outcome *told)
+{
+    json_drop(&told->head);
+}

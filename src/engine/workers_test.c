@@ -1,0 +1,472 @@
+/* Real children: build/tests/test-worker, which is the worker that the program is, or a rogue one by the name of its stage. */
+#include "engine/workers.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "base/test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ITEMS = 64 };
+
+/* One crew and what it told. */
+static struct {
+    struct loop *loop;
+    struct crew *crew;
+    int outcomes[ITEMS], lates, hints, readies, frees;
+    enum verdict verdict;
+    char value[512], error[512], type[32], stage[64], stats[256], hint[64];
+    struct problem broken;
+    bool blob, gone;
+    struct sha sha;
+    bool again;                    /* start the next item from inside the outcome */
+    int next;
+} seen;
+
+static void copy(char *to, size_t room, struct bytes from)
+{
+    size_t count = from.count < room - 1 ? from.count : room - 1;
+    if (count)
+        memcpy(to, from.at, count);
+    to[count] = 0;
+}
+
+static void start_item(int item, const char *value, int input_fd, int64_t timeout_us)
+{
+    struct task task = {.token = {1, item, 1, 5}, .stages = BYTES("[\"noop\"]"), .params = BYTES("{}"), .name = BYTES("a \"name\"\n.jpg"),
+                        .type = BYTES("image/jpeg"), .value = bytes_of(value), .input_fd = input_fd, .timeout_us = timeout_us};
+    seen.crew->ops->start(seen.crew, &task);
+}
+
+static void on_outcome(void *data, struct token token, const struct outcome *outcome, bool late)
+{
+    if (late) {
+        seen.lates++;
+        return;
+    }
+    seen.outcomes[token.item]++;
+    seen.verdict = outcome->verdict;
+    copy(seen.value, sizeof seen.value, outcome->value);
+    copy(seen.error, sizeof seen.error, outcome->error);
+    copy(seen.type, sizeof seen.type, outcome->error_type);
+    copy(seen.stage, sizeof seen.stage, outcome->stage);
+    copy(seen.stats, sizeof seen.stats, outcome->stats);
+    seen.blob = outcome->blob != NULL;
+    if (outcome->blob)
+        seen.sha = *outcome->blob;
+    if (seen.again && seen.next < ITEMS && seen.crew->ops->slots_free(seen.crew))
+        start_item(seen.next++, "{}", -1, 10000000);
+}
+
+static void on_hint(void *data, struct token token, int percent, struct bytes status)
+{
+    seen.hints++;
+    copy(seen.hint, sizeof seen.hint, status);
+}
+
+static void on_free(void *data)
+{
+    seen.frees++;
+}
+
+static void on_ready(void *data, size_t ready)
+{
+    seen.readies++;
+}
+
+static void on_broken(void *data, const struct problem *problem)
+{
+    seen.broken = *problem;
+}
+
+static void on_stopped(void *data)
+{
+    seen.gone = true;
+}
+
+static const char *exe(void)
+{
+    static char path[4096];
+    ssize_t count = readlink("/proc/self/exe", path, sizeof path - 32);
+    CHECK(count > 0);
+    path[count] = 0;
+    memcpy(strrchr(path, '/'), "/tests/test-worker", 19);
+    return path;
+}
+
+/* A turn of the loop, and a way out when what the test waits for never comes. */
+static bool turn(int64_t began_us)
+{
+    loop_turn(seen.loop, true);
+    return loop_now_us(seen.loop) - began_us < 20000000;
+}
+#define UNTIL(truth) do { int64_t began_ = loop_now_us(seen.loop); while (!(truth) && turn(began_)) ; CHECK(truth); } while (0)
+
+/* Keeps the loop awake while nothing else would. */
+static struct timer tick;
+static void on_tick(struct timer *timer)
+{
+    timer_start(seen.loop, timer, 10000, on_tick);
+}
+
+static void open_crew(size_t count, const char *stage, struct blobs *blobs)
+{
+    struct problem problem = {0};
+    memset(&seen, 0, sizeof seen);
+    tick = (struct timer){0};
+    CHECK_INT(loop_open(&seen.loop, &problem), 0);
+    struct workers_options options = {.exe = exe(), .count = count, .stages = &stage, .stages_count = 1, .outfit = STAGE_OUTFIT_EMPTY,
+                                      .blobs = blobs, .ready = on_ready, .broken = on_broken};
+    CHECK_INT(workers_start(seen.loop, &options, &seen.crew, &problem), 0);
+    seen.crew->client = (struct crew_client){NULL, on_outcome, on_hint, on_free};
+    timer_start(seen.loop, &tick, 10000, on_tick);
+}
+
+static bool no_child_is_left(void)
+{
+    return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
+}
+
+static void close_crew(void)
+{
+    workers_stop(seen.crew, on_stopped, NULL);
+    UNTIL(seen.gone);
+    timer_stop(seen.loop, &tick);
+    loop_close(seen.loop);
+    CHECK(no_child_is_left());
+}
+
+static int lowest_free(void)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(fd);
+    return fd;
+}
+
+TEST(a_task_goes_to_a_worker_and_its_outcome_comes_back)
+{
+    int before = lowest_free();
+    open_crew(2, "noop", NULL);
+    UNTIL(workers_ready(seen.crew) == 2);
+    CHECK_INT(seen.readies, 2);
+    CHECK_INT(seen.frees, 2);
+    CHECK_TEXT(workers_loaded(seen.crew).at, "{\"noop\":{}}");
+    CHECK_INT(seen.crew->ops->slots_free(seen.crew), 2);
+    start_item(0, "{\"a\":[1,\"\xe6\x98\x93\"],\"noop\":{\"accuracy\":97.5}}", -1, 10000000);
+    CHECK_INT(seen.crew->ops->slots_free(seen.crew), 1);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_DONE);
+    CHECK_TEXT(seen.value, "{\"a\":[1,\"\xe6\x98\x93\"],\"noop\":{\"accuracy\":97.5}}");
+    CHECK_TEXT(seen.stats, "{\"accuracy\":97.5}");
+    CHECK_INT(seen.crew->ops->slots_free(seen.crew), 2);
+    close_crew();
+    CHECK_INT(lowest_free(), before);
+}
+
+TEST(an_input_travels_as_a_descriptor_and_is_closed_here)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    int fd = memfd_create("x", MFD_CLOEXEC);
+    CHECK_INT(write(fd, "12345", 5), 5);
+    start_item(0, "", fd, 10000000);
+    CHECK(fcntl(fd, F_GETFD) < 0);
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.value, "{\"bytes\":5}");
+    close_crew();
+}
+
+TEST(what_a_stage_says_is_wrong_comes_through)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_item(0, "{\"noop\":{\"fail\":\"This is no image.\",\"error_type\":\"validation\"}}", -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_FAIL);
+    CHECK_TEXT(seen.error, "This is no image.");
+    CHECK_TEXT(seen.type, "validation");
+    CHECK_TEXT(seen.stage, "noop");
+    close_crew();
+}
+
+TEST(a_worker_killed_in_mid_task_costs_that_task_one_outcome)
+{
+    open_crew(2, "noop", NULL);
+    UNTIL(workers_ready(seen.crew) == 2);
+    start_item(0, "{\"noop\":{\"hang\":true}}", -1, 10000000);
+    start_item(1, "{\"noop\":{\"sleep_ms\":100}}", -1, 10000000);
+    pid_t victim = workers_pid(seen.crew, 0);
+    kill(victim, SIGKILL);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_RETRY);
+    CHECK_TEXT(seen.type, "crash");
+    CHECK_TEXT(seen.error, "The worker ended by signal SIGKILL at stage noop.");
+    UNTIL(seen.outcomes[1]);
+    CHECK_INT(seen.verdict, VERDICT_DONE);
+    UNTIL(workers_ready(seen.crew) == 2);
+    CHECK(workers_pid(seen.crew, 0) != victim);
+    start_item(2, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[2]);
+    CHECK_INT(seen.verdict, VERDICT_DONE);
+    close_crew();
+    CHECK_INT(seen.outcomes[0] + seen.outcomes[1] + seen.outcomes[2] + seen.lates, 3);
+}
+
+TEST(crashes_and_exits_name_their_cause)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_item(0, "{\"noop\":{\"exit\":4}}", -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.error, "The worker ended with exit status 4 at stage noop.");
+    UNTIL(workers_ready(seen.crew));
+    start_item(1, "{\"noop\":{\"crash\":true}}", -1, 10000000);
+    UNTIL(seen.outcomes[1]);
+    CHECK_TEXT(seen.type, "crash");
+    CHECK(strstr(seen.error, "at stage noop."));
+    close_crew();
+}
+
+TEST(a_stopped_worker_is_killed_at_its_deadline)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    pid_t victim = workers_pid(seen.crew, 0);
+    start_item(0, "{\"noop\":{\"sleep_ms\":20}}", -1, 150000);
+    kill(victim, SIGSTOP);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_RETRY);
+    CHECK_TEXT(seen.type, "timeout");
+    CHECK_TEXT(seen.error, "The stage noop took longer than its limit of 0.15 seconds.");
+    UNTIL(workers_ready(seen.crew));
+    CHECK(workers_pid(seen.crew, 0) != victim);
+    CHECK_INT(seen.outcomes[0], 1);
+    close_crew();
+}
+
+TEST(what_a_killed_worker_had_said_is_offered_as_late)
+{
+    open_crew(1, "rogue-flood", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_item(0, "{}", -1, 100000);
+    usleep(200000);      /* the deadline passes while the loop does not look, and the outcome lies behind a hundred hints */
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.type, "timeout");
+    UNTIL(seen.lates);
+    UNTIL(workers_ready(seen.crew));
+    CHECK_INT(seen.outcomes[0], 1);
+    CHECK_INT(seen.lates, 1);
+    CHECK(seen.hints <= 2);
+    close_crew();
+}
+
+TEST(outcomes_at_the_deadline_come_exactly_once)
+{
+    open_crew(2, "noop", NULL);
+    for (int i = 0; i < ITEMS; i++) {
+        UNTIL(seen.crew->ops->slots_free(seen.crew));
+        start_item(i, "{\"noop\":{\"sleep_ms\":5}}", -1, 4800 + i * 10);
+    }
+    UNTIL(workers_ready(seen.crew) == 2 && seen.crew->ops->slots_free(seen.crew) == 2);
+    close_crew();
+    for (int i = 0; i < ITEMS; i++)
+        CHECK_INT(seen.outcomes[i], 1);
+}
+
+TEST(a_stopped_task_has_no_outcome)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_item(0, "{\"noop\":{\"hang\":true}}", -1, 10000000);
+    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 2, 5});      /* another attempt: not ours */
+    CHECK_INT(workers_ready(seen.crew), 1);
+    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 1, 5});
+    int frees = seen.frees;
+    UNTIL(seen.frees > frees);
+    start_item(1, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[1]);
+    CHECK_INT(seen.outcomes[0] + seen.lates, 0);
+    close_crew();
+}
+
+TEST(an_outcome_may_start_the_next_task)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    seen.again = true;
+    seen.next = 1;
+    start_item(0, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[ITEMS - 1]);
+    for (int i = 0; i < ITEMS; i++)
+        CHECK_INT(seen.outcomes[i], 1);
+    close_crew();
+}
+
+static void one_rogue(const char *name, const char *sentence)
+{
+    open_crew(1, name, NULL);
+    UNTIL(workers_ready(seen.crew));
+    pid_t victim = workers_pid(seen.crew, 0);
+    start_item(0, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    test_note("%s: %s", name, seen.error);
+    CHECK_INT(seen.verdict, VERDICT_RETRY);
+    CHECK(!strncmp(seen.error, sentence, strlen(sentence)));
+    UNTIL(workers_ready(seen.crew));
+    CHECK(workers_pid(seen.crew, 0) != victim);
+    close_crew();
+    CHECK_INT(seen.outcomes[0] + seen.lates, 1);
+}
+
+TEST(nonsense_from_a_worker_is_one_retry_and_a_new_worker)
+{
+    one_rogue("rogue-nonsense", "The worker gave no usable outcome at stage noop: not valid JSON");
+    one_rogue("rogue-value", "The worker gave no usable outcome at stage noop: not valid JSON");
+    one_rogue("rogue-other", "The worker gave no usable outcome at stage noop: the outcome of another task.");
+}
+
+TEST(a_second_outcome_is_not_heard_and_values_are_one_line)
+{
+    open_crew(1, "rogue-twice", NULL);
+    UNTIL(workers_ready(seen.crew));
+    pid_t victim = workers_pid(seen.crew, 0);
+    start_item(0, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.value, "{ \"first\":1 }");
+    UNTIL(workers_pid(seen.crew, 0) != victim && workers_ready(seen.crew));
+    CHECK_INT(seen.outcomes[0] + seen.lates, 1);
+    close_crew();
+}
+
+TEST(a_worker_that_dies_while_loading_breaks_the_crew_after_three)
+{
+    open_crew(1, "rogue-dies", NULL);
+    UNTIL(problem_is(&seen.broken));
+    CHECK_TEXT(seen.broken.text, "A worker ended by signal SIGSEGV while it loaded its stages.");
+    CHECK(workers_problem(seen.crew));
+    close_crew();
+    open_crew(1, "rogue-exits", NULL);
+    UNTIL(problem_is(&seen.broken));
+    CHECK_TEXT(seen.broken.text, "A worker ended with exit status 3 while it loaded its stages.");
+    close_crew();
+}
+
+TEST(a_worker_that_says_why_it_cannot_load_breaks_the_crew_at_once)
+{
+    open_crew(1, "no-such-stage", NULL);
+    UNTIL(problem_is(&seen.broken));
+    CHECK_TEXT(seen.broken.text, "There is no stage \"no-such-stage\".");
+    close_crew();
+}
+
+TEST(a_task_too_long_for_a_frame_fails_with_a_sentence)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    char *value = mem_new(LIMIT_FRAME_BYTES + 3);
+    memset(value, '1', LIMIT_FRAME_BYTES + 2);
+    start_item(0, value, -1, 10000000);
+    free(value);
+    CHECK_INT(seen.outcomes[0], 0);      /* never from inside start */
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_FAIL);
+    CHECK_TEXT(seen.type, "validation");
+    start_item(1, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[1]);
+    CHECK_INT(seen.verdict, VERDICT_DONE);
+    close_crew();
+}
+
+/* {"text":"xxx…"} of about `bytes` bytes; free() it. */
+static char *long_value(size_t bytes)
+{
+    char *value = mem_new(bytes + 16);
+    memcpy(value, "{\"text\":\"", 9);
+    memset(value + 9, 'x', bytes);
+    memcpy(value + 9 + bytes, "\"}", 3);
+    return value;
+}
+
+TEST(a_long_result_becomes_a_blob)
+{
+    char dir[] = "/tmp/rivulet-test-XXXXXX", rest[sizeof seen.value];
+    struct problem problem = {0};
+    struct blobs *blobs;
+    CHECK(mkdtemp(dir));
+    CHECK_INT(blobs_open(dir, &blobs, &problem), 0);
+    open_crew(1, "noop", blobs);
+    UNTIL(workers_ready(seen.crew));
+    char *value MEM_OWNED = long_value(100000);
+    start_item(0, value, -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    test_note("%s", seen.error);
+    CHECK_INT(seen.verdict, VERDICT_DONE);
+    CHECK(seen.blob);
+    struct sha sha = sha_of(bytes_of(value));
+    char hex[SHA_HEX_SIZE];
+    sha_hex(&sha, hex);
+    snprintf(rest, sizeof rest, "{\"blob\":\"%s\",\"bytes\":%zu,\"type\":\"application/json\"}", hex, strlen(value));
+    CHECK_TEXT(seen.value, rest);
+    int fd = blob_open(blobs, &seen.sha);
+    CHECK(fd >= 0);
+    struct stat about;
+    CHECK_INT(fstat(fd, &about), 0);
+    CHECK_INT(about.st_size, strlen(value));
+    close(fd);
+    CHECK_INT(blob_remove(blobs, &sha), 1);      /* pinned for the client */
+    start_item(1, value, -1, 10000000);          /* the same worker, a new output; its outcome is given up */
+    while (seen.crew->ops->slots_free(seen.crew) == 0 && workers_ready(seen.crew)) {
+        loop_turn(seen.loop, true);
+        seen.crew->ops->stop(seen.crew, (struct token){1, 1, 1, 5});
+    }
+    UNTIL(seen.crew->ops->slots_free(seen.crew));
+    close_crew();
+    CHECK_INT(seen.outcomes[1], 0);
+    blob_unpin(blobs, &sha);
+    CHECK_INT(blob_remove(blobs, &sha), 0);      /* the second one left no pin behind */
+    blobs_close(blobs);
+    char *command[] = {"/bin/rm", "-r", dir, NULL};
+    pid_t pid = fork();
+    if (!pid)
+        execv(command[0], command);
+    waitpid(pid, NULL, 0);
+}
+
+TEST(a_long_result_that_cannot_be_kept_is_a_sentence)
+{
+    open_crew(1, "noop", NULL);
+    UNTIL(workers_ready(seen.crew));
+    char *value MEM_OWNED = long_value(100000);
+    start_item(0, value, -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_RETRY);
+    CHECK_TEXT(seen.error, "The result of 100011 bytes could not be stored: Operation not supported.");
+    close_crew();
+    open_crew(1, "rogue-output", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_item(0, "{}", -1, 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_INT(seen.verdict, VERDICT_RETRY);
+    close_crew();
+}
+
+TEST(a_crew_can_be_stopped_at_any_moment)
+{
+    open_crew(2, "noop", NULL);
+    close_crew();      /* nothing started */
+    open_crew(2, "noop", NULL);
+    loop_turn(seen.loop, false);
+    close_crew();      /* in the pool */
+    open_crew(2, "noop", NULL);
+    UNTIL(workers_ready(seen.crew) == 1);
+    start_item(0, "{\"noop\":{\"hang\":true}}", -1, 10000000);
+    close_crew();      /* one busy, one loading or idle */
+    CHECK_INT(seen.outcomes[0], 0);
+}

@@ -1,0 +1,57 @@
+#include "worker/lockdown.h"
+
+#include "base/limits.h"
+#include "stage/stage.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#undef SANITIZED
+#define SANITIZED 1
+#endif
+
+enum { NICENESS = 5 };      /* the loop goes before the work: a health check is answered while every core recognises */
+
+static void ceiling(int resource, rlim_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit))
+        return;
+    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > most)
+        limit.rlim_max = most;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(resource, &limit);
+}
+
+void lockdown_early(void)
+{
+    ceiling(RLIMIT_CORE, 0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (nice(NICENESS) == -1) {
+        /* -1 may also be the new niceness; either way there is nothing to do about it. */
+    }
+    /* Without privilege an own user namespace brings the right to an own network one; both need a process of one thread. */
+    if (unshare(CLONE_NEWNET))
+        unshare(CLONE_NEWUSER | CLONE_NEWNET);
+}
+
+void lockdown_late(void)
+{
+    /* A write beyond the file size is then an error that the task reports, not a death. */
+    signal(SIGXFSZ, SIG_IGN);
+    ceiling(RLIMIT_FSIZE, STAGE_VALUE_MAX);
+    ceiling(RLIMIT_NOFILE, LIMIT_WORKER_FILES);
+    ceiling(RLIMIT_CPU, LIMIT_WORKER_CPU_S);
+#ifndef SANITIZED
+    ceiling(RLIMIT_AS, LIMIT_WORKER_MEMORY_BYTES);
+#endif
+}

@@ -1,0 +1,396 @@
+#include "worker/worker.h"
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "os/child.h"
+#include "os/frame.h"
+#include "stage/stage.h"
+#include "worker/lockdown.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+struct stage {
+    const struct stage_kind *kind;
+    void *state;
+};
+
+/* The process is the worker, so there is one. */
+struct worker {
+    int socket;
+    char *room;                       /* LIMIT_FRAME_BYTES: the frame that is being looked at */
+    struct stage stages[LIMIT_WORKER_STAGES];
+    size_t stages_count;
+    struct buf head;                  /* of the frame that is being written */
+    int64_t hint_at_us;               /* monotonic time of the last hint */
+};
+
+/* A task as it came, and the outcome that is being made of it. */
+struct job {
+    struct worker *worker;
+    struct json_object *head;         /* owned */
+    struct stage_task task;           /* the views are into the frame and the head */
+    int output_fd;
+    const char *stage;                /* the stage that runs, or failed; static */
+};
+
+static int64_t now_us(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
+static struct buf *begin(struct worker *worker, const char *frame)
+{
+    buf_clear(&worker->head);
+    json_open(&worker->head, '{');
+    json_key(&worker->head, "frame");
+    json_text(&worker->head, frame);
+    return &worker->head;
+}
+
+static int send_frame(struct worker *worker, struct bytes body)
+{
+    json_close(&worker->head, '}');
+    return frame_send(worker->socket, buf_bytes(&worker->head), body, NULL, 0);
+}
+
+/* ---- init ---- */
+
+static const char *path_in(struct json_object *init, const char *key)
+{
+    struct json_object *path = json_get(init, key);
+    return path ? json_object_get_string(path) : NULL;
+}
+
+static void outfit_read(struct json_object *init, const struct frame *frame, struct stage_outfit *outfit)
+{
+    struct bytes engine = json_get_bytes(init, "engine");
+    *outfit = STAGE_OUTFIT_EMPTY;
+    outfit->engine = bytes_equal(engine, BYTES("onnx"))        ? STAGE_ENGINE_ONNX
+                     : bytes_equal(engine, BYTES("tesseract")) ? STAGE_ENGINE_TESSERACT
+                                                               : STAGE_ENGINE_AUTO;
+    outfit->catalogue_path = path_in(init, "catalogue");
+    outfit->model_path = path_in(init, "model");
+    outfit->keys_path = path_in(init, "keys");
+    outfit->library_path = path_in(init, "library");
+    outfit->tessdata_path = path_in(init, "tessdata");
+    outfit->image_bytes_max = (size_t)json_get_int(init, "image_bytes_max", 0);
+    outfit->image_pixels_max = (uint64_t)json_get_int(init, "image_pixels_max", 0);
+    struct json_object *files = json_get(init, "files");
+    size_t count = json_object_is_type(files, json_type_array) ? json_object_array_length(files) : 0;
+    for (size_t i = 0; i < count && i < frame->fds_count; i++) {
+        struct bytes which = bytes_of(json_object_get_string(json_object_array_get_idx(files, i)));
+        if (bytes_equal(which, BYTES("catalogue")))
+            outfit->catalogue_fd = frame->fds[i];
+        else if (bytes_equal(which, BYTES("model")))
+            outfit->model_fd = frame->fds[i];
+        else if (bytes_equal(which, BYTES("keys")))
+            outfit->keys_fd = frame->fds[i];
+    }
+}
+
+static int load(struct worker *worker, struct json_object *init, const struct stage_outfit *outfit, struct problem *problem)
+{
+    struct json_object *names = json_get(init, "stages");
+    size_t count = json_object_is_type(names, json_type_array) ? json_object_array_length(names) : 0;
+    if (!count || count > LIMIT_WORKER_STAGES)
+        return problem_set(problem, "The worker was given %zu stages; it takes 1 to %d.", count, LIMIT_WORKER_STAGES);
+    for (size_t i = 0; i < count; i++) {
+        struct bytes name = bytes_of(json_object_get_string(json_object_array_get_idx(names, i)));
+        struct stage stage = {.kind = stage_kind_find(name)};
+        if (!stage.kind)
+            return problem_set(problem, "There is no stage \"%.*s\".", BYTES_ARG(name));
+        if (stage.kind->open(outfit, &stage.state, problem))
+            return problem_set(problem, "The stage %s could not be loaded.", stage.kind->name);
+        worker->stages[worker->stages_count++] = stage;
+    }
+    return 0;
+}
+
+static void unload(struct worker *worker)
+{
+    while (worker->stages_count) {
+        struct stage *stage = &worker->stages[--worker->stages_count];
+        if (stage->kind->close)
+            stage->kind->close(stage->state);
+    }
+}
+
+static int say_ready(struct worker *worker, double seconds)
+{
+    struct buf *head = begin(worker, "ready");
+    json_key(head, "seconds");
+    json_real(head, seconds);
+    json_key(head, "loaded");
+    json_open(head, '{');
+    for (size_t i = 0; i < worker->stages_count; i++) {
+        const struct stage *stage = &worker->stages[i];
+        json_key(head, stage->kind->name);
+        if (stage->kind->describe)
+            stage->kind->describe(stage->state, head);
+        else
+            buf_text(head, "{}");
+    }
+    json_close(head, '}');
+    return send_frame(worker, (struct bytes){0});
+}
+
+/* 0 ready and locked, or -1: it has been said why, as far as anybody listens. */
+static int start(struct worker *worker)
+{
+    FRAME_OWNED struct frame frame = FRAME_EMPTY;
+    struct problem problem = {0};
+    struct stage_outfit outfit;
+    int64_t began_us = now_us(CLOCK_MONOTONIC);
+    if (frame_receive(worker->socket, worker->room, &frame))
+        return -1;
+    JSON_OWNED struct json_object *init = json_parse(frame.head, &problem);
+    if (init && bytes_equal(json_get_bytes(init, "frame"), BYTES("init"))) {
+        outfit_read(init, &frame, &outfit);
+        load(worker, init, &outfit, &problem);
+    } else {
+        problem_set(&problem, "The worker's first frame is not init.");
+    }
+    if (problem_is(&problem)) {
+        struct buf *head = begin(worker, "ready");
+        json_key(head, "error");
+        json_text(head, problem.text);
+        send_frame(worker, (struct bytes){0});
+        return -1;
+    }
+    lockdown_late();
+    return say_ready(worker, (double)(now_us(CLOCK_MONOTONIC) - began_us) / 1e6);
+}
+
+/* ---- task ---- */
+
+/* Hints are for the eye: one that comes too soon, or finds the socket full, is dropped. */
+static void hint(void *data, int percent, const char *status)
+{
+    struct job *job = data;
+    struct worker *worker = job->worker;
+    int64_t at_us = now_us(CLOCK_MONOTONIC);
+    if (worker->hint_at_us && at_us - worker->hint_at_us < LIMIT_HINT_US)
+        return;
+    worker->hint_at_us = at_us;
+    struct buf *head = begin(worker, "hint");
+    json_key(head, "percent");
+    json_int(head, percent);
+    json_key(head, "status");
+    json_text(head, status);
+    send_frame(worker, (struct bytes){0});
+}
+
+static const struct stage *stage_loaded(const struct worker *worker, const char *name)
+{
+    for (size_t i = 0; i < worker->stages_count; i++)
+        if (!strcmp(worker->stages[i].kind->name, name))
+            return &worker->stages[i];
+    return NULL;
+}
+
+/* What a later stage measured replaces what an earlier one called by the same name. */
+static void stats_merge(struct stage_outcome *into, const struct stage_outcome *from)
+{
+    for (size_t i = 0; i < from->stats_count; i++) {
+        size_t at = 0;
+        while (at < into->stats_count && strcmp(into->stats[at].name, from->stats[i].name))
+            at++;
+        if (at < into->stats_count)
+            into->stats[at] = from->stats[i];
+        else
+            stage_outcome_stat(into, from->stats[i].name, from->stats[i].value);
+    }
+}
+
+static void run_stage(struct job *job, const char *name, struct stage_outcome *outcome)
+{
+    const struct stage *stage = stage_loaded(job->worker, name);
+    job->stage = stage ? stage->kind->name : "";
+    if (!stage) {
+        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "This worker has no stage \"%s\".", name);
+        return;
+    }
+    stage->kind->run(stage->state, &job->task, outcome);
+    if (outcome->verdict == STAGE_DONE && !buf_ok(&outcome->value))
+        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The result of %s has more than the %d bytes that a result may have.",
+                           name, STAGE_VALUE_MAX);
+    else if (outcome->verdict == STAGE_DONE && !outcome->value.count)
+        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage %s gave no result.", name);
+}
+
+/* All stages of the leg; the last one's outcome is the leg's, with the stats of all. */
+static void run_leg(struct job *job, struct stage_outcome *ret)
+{
+    struct json_object *names = json_get(job->head, "stages");
+    size_t count = json_object_is_type(names, json_type_array) ? json_object_array_length(names) : 0;
+    stage_outcome_init(ret);
+    if (!count)
+        stage_outcome_fail(ret, STAGE_FAIL, "processing", "The task names no stage.");
+    for (size_t i = 0; i < count && ret->verdict == STAGE_DONE; i++) {
+        struct stage_outcome before = *ret;
+        stage_outcome_init(ret);
+        if (i) {
+            job->task.input_fd = -1;
+            job->task.value = buf_bytes(&before.value);
+        }
+        run_stage(job, json_object_get_string(json_object_array_get_idx(names, i)), ret);
+        struct stage_outcome own = *ret;
+        ret->stats_count = 0;
+        stats_merge(ret, &before);
+        stats_merge(ret, &own);
+        stage_outcome_done(&before);
+    }
+}
+
+static int output_write(int fd, struct bytes value)
+{
+    for (size_t at = 0; at < value.count;) {
+        ssize_t count = pwrite(fd, value.at + at, value.count - at, (off_t)at);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0)
+            return count ? -errno : -EIO;
+        at += (size_t)count;
+    }
+    return 0;
+}
+
+/* A value that is too long for an event goes to the output; the server makes a blob of it. */
+static struct bytes value_place(struct job *job, struct stage_outcome *outcome, size_t *ret_in_output)
+{
+    struct bytes value = buf_bytes(&outcome->value);
+    *ret_in_output = 0;
+    if (outcome->verdict != STAGE_DONE)
+        return (struct bytes){0};
+    if (value.count <= LIMIT_BODY_BYTES)
+        return value;
+    int rc = output_write(job->output_fd, value);
+    if (!rc)
+        *ret_in_output = value.count;
+    else
+        stage_outcome_fail(outcome, STAGE_RETRY, "processing", "The result of %zu bytes could not be written: %s.", value.count, strerror(-rc));
+    return (struct bytes){0};
+}
+
+static void stats_write(struct buf *head, const struct stage_outcome *outcome)
+{
+    if (!outcome->stats_count)
+        return;
+    json_key(head, "stats");
+    json_open(head, '{');
+    for (size_t i = 0; i < outcome->stats_count; i++) {
+        json_key_bytes(head, bytes_of(outcome->stats[i].name));
+        json_real(head, outcome->stats[i].value);
+    }
+    json_close(head, '}');
+}
+
+static int say_outcome(struct job *job, struct stage_outcome *outcome)
+{
+    static const char *const verdicts[] = {[STAGE_DONE] = "done", [STAGE_RETRY] = "retry", [STAGE_FAIL] = "fail"};
+    size_t in_output;
+    struct bytes value = value_place(job, outcome, &in_output);
+    struct buf *head = begin(job->worker, "outcome");
+    json_key(head, "item");
+    json_int(head, json_get_int(job->head, "item", -1));
+    json_key(head, "attempt");
+    json_int(head, json_get_int(job->head, "attempt", 0));
+    json_key(head, "verdict");
+    json_text(head, verdicts[outcome->verdict]);
+    if (in_output) {
+        json_key(head, "output");
+        json_int(head, (int64_t)in_output);
+    }
+    stats_write(head, outcome);
+    if (outcome->verdict != STAGE_DONE) {
+        json_key(head, "error");
+        json_text(head, outcome->error.text);
+        json_key(head, "error_type");
+        json_text(head, outcome->error_type);
+        json_key(head, "stage");
+        json_text(head, job->stage);
+    }
+    if (now_us(CLOCK_PROCESS_CPUTIME_ID) > LIMIT_WORKER_CPU_S * INT64_C(1000000) / 2) {
+        json_key(head, "last");
+        json_flag(head, true);
+    }
+    return send_frame(job->worker, value);
+}
+
+/* The frame as a task. False: it is none, or its parts do not fit together. */
+static bool task_read(struct job *job, const struct frame *frame)
+{
+    struct json_object *head = job->head;
+    bool has_input = json_get_bool(head, "input", false);
+    int64_t params = json_get_int(head, "params", 0);
+    if (!bytes_equal(json_get_bytes(head, "frame"), BYTES("task")) || frame->fds_count != (has_input ? 2 : 1) || params < 0 ||
+        (uint64_t)params > frame->body.count)
+        return false;
+    job->output_fd = frame->fds[has_input];
+    job->stage = "";
+    job->task = (struct stage_task){
+        .name = json_get_bytes(head, "name"),
+        .type = json_get_bytes(head, "type"),
+        .input_fd = has_input ? frame->fds[0] : -1,
+        .params = {frame->body.at, (size_t)params},
+        .value = {frame->body.at + params, frame->body.count - (size_t)params},
+        .hint = hint,
+        .hint_data = job,
+    };
+    return true;
+}
+
+static int do_task(struct worker *worker, const struct frame *frame)
+{
+    JSON_OWNED struct json_object *head = json_parse(frame->head, NULL);
+    struct job job = {.worker = worker, .head = head};
+    if (!head || !task_read(&job, frame))
+        return -EPROTO;
+    struct stage_outcome outcome;
+    run_leg(&job, &outcome);
+    int rc = say_outcome(&job, &outcome);
+    stage_outcome_done(&outcome);
+    return rc;
+}
+
+static int work(struct worker *worker)
+{
+    int rc;
+    do {
+        FRAME_OWNED struct frame frame = FRAME_EMPTY;
+        rc = frame_receive(worker->socket, worker->room, &frame);
+        if (!rc)
+            rc = do_task(worker, &frame);
+    } while (!rc);
+    return rc == FRAME_END ? 0 : -1;
+}
+
+int worker_main(void)
+{
+    struct worker worker = {.socket = CHILD_SOCKET};
+    int type = 0;
+    socklen_t size = sizeof type;
+    if (getsockopt(worker.socket, SOL_SOCKET, SO_TYPE, &type, &size) || type != SOCK_SEQPACKET) {
+        fputs("rivulet: a worker is started by rivulet itself, not by hand\n", stderr);
+        return 2;
+    }
+    child_tie(worker.socket);
+    lockdown_early();
+    buf_init(&worker.head, LIMIT_FRAME_BYTES);
+    worker.room = mem_new(LIMIT_FRAME_BYTES);
+    int rc = start(&worker);
+    if (!rc)
+        rc = work(&worker);
+    unload(&worker);
+    buf_done(&worker.head);
+    free(worker.room);
+    return rc ? EXIT_FAILURE : 0;
+}

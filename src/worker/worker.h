@@ -1,0 +1,19 @@
+/* A worker: the child process that runs stages, one task at a time, away from everything it could harm. It is started by
+ * engine/workers.c with its end of a frame pair as descriptor CHILD_SOCKET and told everything by frames:
+ *
+ *   init     ← {"frame":"init","stages":[name…],"engine":"auto"|"onnx"|"tesseract","catalogue":path,"model":path,"keys":path,"library":path,
+ *              "tessdata":path,"image_bytes_max":n,"image_pixels_max":n,"files":[which of catalogue, model, keys come as descriptors, in order]}
+ *   ready    → {"frame":"ready","seconds":s,"loaded":{stage:{…what it says of itself}…}}, or {"frame":"ready","error":sentence} and the end
+ *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name…],"name":text,"type":text,"input":is there one,"params":bytes of
+ *              them}, body: params, then the input value; descriptors: the input if there is one, then the output
+ *   hint     → {"frame":"hint","percent":n,"status":text}
+ *   outcome  → {"frame":"outcome","item":n,"attempt":n,"verdict":"done"|"retry"|"fail","output":bytes in the output, 0 = the value is the body,
+ *              "stats":{…},"error":sentence,"error_type":text,"stage":name,"last":true = replace me}, body: value
+ *
+ * The stages of a task run one after another, the value of one being the input of the next. Between ready and the end the worker opens nothing:
+ * it reads the descriptors that come with its task, and locks itself accordingly (worker/lockdown.h). */
+#pragma once
+
+/* The whole life of the process: answers its exit status. 0 the parent let it go or is gone, 1 it could not load or was told nonsense,
+ * 2 it was not started by rivulet. */
+int worker_main(void);
