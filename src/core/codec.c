@@ -25,7 +25,11 @@ static void put_raw_if(struct buf *buf, const char *key, struct bytes json)
     if (!json.count)
         return;
     json_key(buf, key);
+    size_t from = buf->count;
     json_raw(buf, json);
+    for (; buf_ok(buf) && from < buf->count; from++)    /* line ends can stand between values only: a body is one line */
+        if (buf->at[from] == '\n' || buf->at[from] == '\r')
+            buf->at[from] = ' ';
 }
 
 static void put_int(struct buf *buf, const char *key, int64_t value)

@@ -184,8 +184,10 @@ static const char *check_item(const struct job *job, const struct event *event)
 static void apply_started(struct job *job, struct item *item, const struct event *event)
 {
     item->attempt = event->attempt;
+#ifndef BUG_LOST_INTERRUPT
     if (event->started.why == WHY_RESTART && item->interrupts < UINT8_MAX)
         item->interrupts++;
+#endif
     if (!job->started_us)
         job->started_us = event->at_us;
     if (job->status == JOB_PENDING)

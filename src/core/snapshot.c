@@ -245,7 +245,12 @@ int snapshot_read_cell(struct job *job, int64_t page, struct bytes body, struct 
 {
     if (page < 0 || page >= snapshot_pages(job) || body.count != (size_t)page_items(job, page) * sizeof(struct item) || !job->items)
         return problem_set(problem, "the item cache of job \"%s\", page %lld, is damaged", job->id, (long long)page);
-    memcpy(&job->items[page * SNAPSHOT_PAGE_ITEMS], body.at, body.count);
+    struct item *items = &job->items[page * SNAPSHOT_PAGE_ITEMS];
+    for (int64_t n = 0; n < page_items(job, page); n++)    /* the events beyond count on it */
+        job->holding -= item_holds_slot(job, &items[n]);
+    memcpy(items, body.at, body.count);
+    for (int64_t n = 0; n < page_items(job, page); n++)
+        job->holding += item_holds_slot(job, &items[n]);
     return 0;
 }
 

@@ -24,6 +24,7 @@ struct errand {
 struct engine {
     struct engine_options options;
     struct list errands;
+    struct list pins;
     size_t launched, waiting;     /* errands by state; their sum is the length of the list */
     engine_hint_fn *hint;
     void *hint_data;
@@ -156,6 +157,7 @@ static void launch_when_durable(struct engine *engine, struct errand *errand)
 
 /* A blob result stays pinned until the event that names it is durable. */
 struct pin {
+    struct list link;             /* in engine.pins */
     struct store_wait durable;
     struct engine_world world;
     struct sha sha;
@@ -166,6 +168,7 @@ static void unpin(struct store_wait *wait)
     struct pin *pin = (struct pin *)((char *)wait - offsetof(struct pin, durable));
     if (pin->world.unpin_blob)
         pin->world.unpin_blob(pin->world.data, &pin->sha);
+    list_leave(&pin->link);
     free(pin);
 }
 
@@ -176,6 +179,7 @@ static int finish(struct engine *engine, struct token token, const struct outcom
         struct pin *pin = MEM_NEW(struct pin);
         pin->world = engine->options.world;
         pin->sha = *outcome->blob;
+        list_push(&engine->pins, &pin->link);
         store_when(engine->options.store, &pin->durable, store_pos(engine->options.store), unpin);
     }
     return answer;
@@ -280,10 +284,11 @@ void engine_run(struct engine *engine)
 {
     const struct engine_world *world = &engine->options.world;
     int64_t now = world->now_us(world->data);
-    int64_t next = store_tick(engine->options.store);
+    store_tick(engine->options.store);
     launch_ready(engine);
     claim_all(engine);
     prune(engine, now);
+    int64_t next = store_tick(engine->options.store);    /* again: what was accepted just now is to be flushed some time */
     if (engine->options.retention_us && engine->prune_at_us < next)
         next = engine->prune_at_us;
     if (next != INT64_MAX)
@@ -296,6 +301,7 @@ struct engine *engine_new(const struct engine_options *options)
     struct engine *engine = MEM_NEW(struct engine);
     engine->options = *options;
     list_init(&engine->errands);
+    list_init(&engine->pins);
     options->crew->client = (struct crew_client){engine, crew_outcome, crew_hint, crew_free};
     struct store_client client = {engine, store_due, store_ended};
     store_set_client(options->store, &client);
@@ -312,6 +318,11 @@ void engine_free(struct engine *engine)
         if (errand->launched)
             engine->options.crew->ops->stop(engine->options.crew, errand->claim.token);
         errand_end(errand);
+    }
+    for (struct list *link; (link = list_pop(&engine->pins));) {    /* still pinned: their events may yet become durable */
+        struct pin *pin = LIST_OF(link, struct pin, link);
+        store_unwait(&pin->durable);
+        free(pin);
     }
     store_set_client(engine->options.store, &(struct store_client){0});
     engine->options.crew->client = (struct crew_client){0};
@@ -331,6 +342,10 @@ struct live *engine_submit(struct engine *engine, const struct store_job *job, c
         return NULL;
     }
     struct live *live = store_create(store, job);
+    if (!live) {
+        problem_set(problem, "the parameters of the job take %zu bytes, at most about %d", job->params.count, LIMIT_BODY_BYTES);
+        return NULL;
+    }
     if (store_add(store, live, items, count, problem)) {
         store_cancel(store, live, BYTES("server"), BYTES("refused"), bytes_of(problem->text));
         return NULL;

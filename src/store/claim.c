@@ -77,7 +77,7 @@ void chunk_ended(struct live *live, int64_t item)
 static void chunk_came(void *data, struct row **rows, size_t count, int error)
 {
     struct live *live = data;
-    if (live->job->ended || !count)    /* ended meanwhile; a read error is asked again by the next claim */
+    if (live->job->ended)
         return;
     for (size_t i = 0; i < live->job->added_count; i++)
         if (live->job->added[i].pos == rows[0]->pos)
@@ -133,7 +133,7 @@ void carry_drop(struct live *live, int64_t item)
 static void carry_came(void *data, struct row **rows, size_t count, int error)
 {
     struct live *live = data;
-    if (live->job->ended || !count)
+    if (live->job->ended)
         return;
     struct carry *carry = carry_get(live, rows[0]->item);
     if (!carry)
@@ -179,6 +179,7 @@ void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why
     nap->attempt = live->job->items[item].attempt;
     nap->why = why;
     list_init(&nap->link);
+    list_push(&live->naps, &nap->own);
     if (delay_us > 0) {
         heap_add(&store->naps, &nap->node, store->world.now_us(store->world.data) + delay_us);
         if (heap_top(&store->naps) == &nap->node && store->client.due)
@@ -192,6 +193,7 @@ static void nap_free(struct store *store, struct nap *nap)
 {
     heap_leave(&store->naps, &nap->node);
     list_leave(&nap->link);
+    list_leave(&nap->own);
     free(nap);
 }
 
@@ -211,6 +213,7 @@ int64_t store_tick(struct store *store)
         claim_refresh(nap->live);
     }
     flush_if_due(store);
+    live_reap(store);
     struct heap_node *top = heap_top(&store->naps);
     int64_t next = top ? top->key : INT64_MAX;
     int64_t flush = list_empty(&store->dirty) ? INT64_MAX : store->flushed_at_us + LIMIT_FLUSH_US;
@@ -221,15 +224,8 @@ void live_drop_work(struct live *live)
 {
     struct store *store = live->store;
     size_t at = 0;
-    for (struct list *link; (link = list_pop(&live->due));)
-        free(LIST_OF(link, struct nap, link));
-    for (size_t i = 0; i < store->naps.count;) {
-        struct nap *nap = HEAP_OF(store->naps.nodes[i], struct nap, node);
-        if (nap->live == live)
-            nap_free(store, nap);    /* another node now stands at i, or the heap has ended */
-        else
-            i++;
-    }
+    while (!list_empty(&live->naps))
+        nap_free(store, LIST_OF(live->naps.next, struct nap, own));
     for (struct carry *carry; (carry = map_next(&live->carries, &at));) {
         row_unref(carry->row);
         free(carry);
@@ -302,15 +298,20 @@ void claim_refresh(struct live *live)
         store->client.due(store->client.data);
 }
 
-/* Its turn is over: behind the others of its owner, and its owner behind the other owners. */
+/* Its turn is over: behind the others of its owner, and its owner behind the other owners, whether or not it has more to do itself. */
 static void end_turn(struct live *live)
 {
-    if (list_empty(&live->ready))
-        return;
-    list_leave(&live->ready);
-    list_push(&live->owner->ready, &live->ready);
-    list_leave(&live->owner->link);
-    list_push(&live->store->owners, &live->owner->link);
+    struct owner *owner = live->owner;
+    if (!list_empty(&live->ready)) {
+        list_leave(&live->ready);
+        list_push(&owner->ready, &live->ready);
+    }
+#ifndef BUG_UNFAIR_TURNS
+    if (!list_empty(&owner->ready)) {
+        list_leave(&owner->link);
+        list_push(&live->store->owners, &owner->link);
+    }
+#endif
 }
 
 /* ---- claiming ---- */
@@ -439,6 +440,7 @@ int store_claim(struct store *store, struct claim *ret)
             end_turn(live);
             return STORE_CLAIMED;
         case TURN_AGAIN:
+            end_turn(live);
             break;
         case TURN_OVER:    /* what it needs is on its way from disk: claim_refresh() brings it back */
             leave_ring(live);

@@ -100,7 +100,7 @@ static void flushed(void *data, struct log_flush *flush)
 
 void store_flush(struct store *store)
 {
-    if (list_empty(&store->dirty) || store->flush_running || store->disk_full)
+    if (list_empty(&store->dirty) || store->flush_running || store->disk_full || store->closing)
         return;
     struct log_flush *flush = MEM_NEW(struct log_flush);
     size_t room = 0;

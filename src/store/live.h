@@ -20,6 +20,7 @@ struct chunk {
 struct nap {
     struct heap_node node;         /* key: monotonic time */
     struct list link;              /* in live.due */
+    struct list own;               /* in live.naps */
     struct live *live;
     int64_t item;
     uint32_t attempt;              /* as it was: a nap whose item has moved on is void */
@@ -42,7 +43,8 @@ struct live {
     struct chunk *chunks;          /* one for each job->added */
     size_t chunks_room;
     struct map carries;            /* item + 1 → carry */
-    struct list due;               /* naps that are over, in order */
+    struct list naps;              /* all of its naps, waiting or over */
+    struct list due;               /* those that are over, in order */
     struct owner *owner;
     struct list ready;             /* in owner->ready while something may be claimed */
     /* readers */
@@ -61,6 +63,7 @@ struct live {
     bool dirty;
     struct list dirty_link;        /* in store.dirty */
     int reads;                     /* log reads under way */
+    struct list leaving;           /* in store.leaving when nobody seems to need it any more */
 };
 
 struct owner {
@@ -72,6 +75,7 @@ struct owner {
 struct pending {                   /* an accepted event that is not durable yet */
     struct live *live;
     uint64_t pos, seq;
+    size_t bytes;
 };
 
 struct store {
@@ -88,6 +92,8 @@ struct store {
     struct heap naps;
     struct list waits;             /* store_wait, by pos */
     struct list news;
+    bool telling;                  /* tail_news() is under way */
+    struct list leaving;           /* lives to be freed at the next tick, so that borrowed pointers stay good until then */
     struct pending *pending;       /* ring */
     size_t pending_first, pending_count, pending_room;
     size_t queued_bytes;           /* of accepted rows that are not durable */
@@ -101,7 +107,8 @@ struct store {
     uint64_t flushed_pos;          /* last flush handed to the log */
     int64_t flushed_at_us;
     bool flush_running;
-    struct list reads;             /* store_read under way */
+    bool closing;                  /* the last flush was handed over; nothing more is asked of the log */
+    struct list reads, searches;   /* store_read and store_find under way */
     struct store_numbers numbers;
 };
 
@@ -109,7 +116,8 @@ struct store {
 struct live *live_new(struct store *store, struct job *job, const struct pipeline *pipeline);
 void live_register(struct live *live);
 void live_free(struct live *live);
-void live_consider(struct live *live);            /* free an ended one that nobody needs any more */
+void live_consider(struct live *live);            /* note an ended one that nobody needs any more … */
+void live_reap(struct store *store);              /* … and free those that still nobody needs */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
 const struct pipeline *store_pipeline(struct store *store, const struct sha *hash);
@@ -144,4 +152,5 @@ void reopen_prepare(struct store *store);         /* fill store->opening with th
 
 /* read.c */
 void store_read_forget(struct store *store);      /* the store goes: nobody is answered any more */
+/* Rows that the decider cannot go on without: `done` is called with at least one, or the process ends (status 70). */
 void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data);

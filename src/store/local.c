@@ -3,6 +3,7 @@
 #include "store/live.h"
 
 #include "base/json.h"
+#include "base/json_grammar.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -28,7 +29,7 @@ static void push_pending(struct store *store, struct live *live, const struct ro
         store->pending_room = room;
     }
     store->pending[(store->pending_first + store->pending_count++) % store->pending_room] =
-        (struct pending){live, row->pos, row->seq};
+        (struct pending){live, row->pos, row->seq, row->body_bytes};
     store->queued_bytes += row->body_bytes;
 }
 
@@ -81,6 +82,9 @@ static void mark_changed(struct live *live, const struct event *event)
 static void keep_work(struct live *live, const struct event *event, struct row *row)
 {
     switch (event->kind) {
+    case EVENT_JOB_CREATED:
+        live_register(live);
+        break;
     case EVENT_ITEMS_ADDED:
         chunk_keep(live, row);
         break;
@@ -177,6 +181,8 @@ struct live *live_new(struct store *store, struct job *job, const struct pipelin
     live->job = job;
     live->pipeline = pipeline;
     live->fresh_from = 1;
+    list_init(&live->naps);
+    list_init(&live->leaving);
     list_init(&live->due);
     list_init(&live->ready);
     list_init(&live->watchers);
@@ -201,6 +207,7 @@ void live_free(struct live *live)
     list_leave(&live->ready);
     list_leave(&live->news);
     list_leave(&live->dirty_link);
+    list_leave(&live->leaving);
     job_free(live->job);
     free(live->chunks);
     free(live->fresh);
@@ -208,13 +215,26 @@ void live_free(struct live *live)
     free(live);
 }
 
+static bool needed(const struct live *live)
+{
+    const struct job *job = live->job;
+    return !job->ended || live->refs || live->reads || !list_empty(&live->watchers) || live->durable_seq < job->seq ||
+           live->dirty || live->fresh_count || live->flushing;
+}
+
 void live_consider(struct live *live)
 {
-    struct job *job = live->job;
-    bool needed = !job->ended || live->refs || live->reads || !list_empty(&live->watchers) || live->durable_seq < job->seq ||
-                  live->dirty || live->fresh_count || live->flushing;
-    if (!needed)
-        live_free(live);
+    if (list_empty(&live->leaving) && !needed(live))
+        list_push(&live->store->leaving, &live->leaving);
+}
+
+void live_reap(struct store *store)
+{
+    for (struct list *link; (link = list_pop(&store->leaving));) {
+        struct live *live = LIST_OF(link, struct live, leaving);
+        if (!needed(live))
+            live_free(live);
+    }
 }
 
 struct live *live_ref(struct live *live)
@@ -257,6 +277,8 @@ static void new_id(struct store *store, char ret[33])
 struct live *store_create(struct store *store, const struct store_job *job)
 {
     char id[33];
+    if (6 * (job->owner.count + job->retry_of.count + job->trace.count) + job->params.count > LIMIT_BODY_BYTES)
+        return NULL;    /* escapes can make a text six times as long */
     new_id(store, id);
     struct live *live = live_new(store, job_new(), own_pipeline(store, job->pipeline));
     struct event event = {.kind = EVENT_JOB_CREATED};
@@ -266,22 +288,41 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.hash = live->pipeline->hash;
     event.created.params = job->params;
     event.created.result_key = bytes_of(live->pipeline->result_key);
-    event.created.in_flight = job->in_flight;
+    event.created.in_flight = job->ordered || !job->in_flight ? 1 : job->in_flight;
     event.created.ordered = job->ordered;
     event.created.retry_of = job->retry_of;
     event.created.trace = job->trace;
     store->last_job++;
     accept_event(store, live, &event, NULL, 0);
-    live_register(live);
     return live;
 }
 
-/* An upper bound of what the item takes in its event: escapes can make a text six times as long. */
+/* What a text takes in an event, escapes included; a little more when it is not UTF-8. */
+static size_t text_bytes(struct bytes text)
+{
+    size_t bytes = text_is_utf8(text) ? text.count : 3 * text.count;
+    for (size_t i = 0; i < text.count; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        bytes += c < ' ' || c == 0x7f ? 5 : c == '"' || c == '\\';
+    }
+    return bytes;
+}
+
+/* An upper bound of what the item takes in its event; 256 is for keys, numbers and a blob's name. */
 static size_t spec_bytes(const struct item_spec *item)
 {
-    size_t texts = item->name.count + item->type.count + item->path.count + item->key.count + item->reject_error.count +
-                   item->reject_type.count;
-    return 200 + 2 * texts + item->value.count;
+    return 256 + text_bytes(item->name) + text_bytes(item->type) + text_bytes(item->path) + text_bytes(item->key) +
+           text_bytes(item->reject_error) + text_bytes(item->reject_type) + item->value.count;
+}
+
+static int check_spec(const struct item_spec *item, size_t index, struct problem *problem)
+{
+    if (item->name.count > LIMIT_NAME_BYTES)
+        return problem_set(problem, "the name of item %zu has %zu bytes, at most %d", index, item->name.count, LIMIT_NAME_BYTES);
+    if (spec_bytes(item) > LIMIT_ADDED_BYTES)
+        return problem_set(problem, "item %zu is too large: its name and inline value take %zu bytes, at most %d", index,
+                           spec_bytes(item), LIMIT_ADDED_BYTES);
+    return 0;
 }
 
 int store_add(struct store *store, struct live *live, const struct item_spec *items, size_t count, struct problem *problem)
@@ -289,9 +330,8 @@ int store_add(struct store *store, struct live *live, const struct item_spec *it
     if (live->job->sealed || live->job->ended)
         return problem_set(problem, "job %s takes no more items: it is sealed", live->job->id);
     for (size_t i = 0; i < count; i++)
-        if (spec_bytes(&items[i]) > LIMIT_ADDED_BYTES)
-            return problem_set(problem, "item %zu is too large: its name and inline value take %zu bytes, at most %d", i,
-                               spec_bytes(&items[i]), LIMIT_ADDED_BYTES);
+        if (check_spec(&items[i], i, problem))
+            return -1;
     while (count) {
         struct sha blobs[LIMIT_ADDED_ITEMS];
         size_t taken = 0, bytes = 0, blobs_count = 0;
@@ -311,6 +351,8 @@ int store_add(struct store *store, struct live *live, const struct item_spec *it
 
 void store_seal(struct store *store, struct live *live)
 {
+    if (live->job->sealed || live->job->ended)
+        return;
     struct event event = {.kind = EVENT_JOB_SEALED, .sealed = {live->job->total}};
     accept_event(store, live, &event, NULL, 0);
     accept_end_if_over(store, live, (struct bytes){0});
@@ -320,8 +362,10 @@ int store_cancel(struct store *store, struct live *live, struct bytes by, struct
 {
     if (live->job->ended)
         return 1;
-    struct event cancelling = {.kind = EVENT_JOB_CANCELLING, .cancelling = {by, reason}};
-    accept_event(store, live, &cancelling, NULL, 0);
+    if (!live->job->cancelling) {    /* else the power went in the middle of it: this is the rest */
+        struct event cancelling = {.kind = EVENT_JOB_CANCELLING, .cancelling = {by, reason}};
+        accept_event(store, live, &cancelling, NULL, 0);
+    }
     size_t count, done = 0;
     struct item_range *ranges MEM_OWNED = plan_unfinished(live->job, &count);
     while (done < count) {
@@ -358,19 +402,30 @@ static struct bytes cut_text(struct bytes text, size_t max)
     return text;
 }
 
+/* A worker is not trusted: what is no JSON would make the row unreadable for ever. */
+static bool is_json(struct bytes text)
+{
+    size_t at;
+    return json_grammar(text, JSON_DEPTH_MAX - 2, &at) == JSON_GRAMMAR_GOOD;
+}
+
 static void keep_within_limits(struct outcome *outcome, struct problem *problem)
 {
     outcome->error = cut_text(outcome->error, LIMIT_ERROR_BYTES);
     outcome->error_type = cut_text(outcome->error_type, 64);
     outcome->stage = cut_text(outcome->stage, 64);
-    if (outcome->stats.count > LIMIT_ERROR_BYTES)
+    if (outcome->stats.count > LIMIT_ERROR_BYTES || !is_json(outcome->stats))
         outcome->stats = (struct bytes){0};
-    if (outcome->verdict == VERDICT_DONE && outcome->value.count > LIMIT_BODY_BYTES) {
-        problem_set(problem, "the result has %zu bytes, at most %d fit inline", outcome->value.count, LIMIT_BODY_BYTES);
-        *outcome = (struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing")};
-    }
     if (outcome->verdict == VERDICT_DONE && !outcome->value.count)
         outcome->value = BYTES("null");
+    if (outcome->verdict != VERDICT_DONE)
+        return;
+    if (outcome->value.count > LIMIT_BODY_BYTES)
+        problem_set(problem, "the result has %zu bytes, at most %d fit inline", outcome->value.count, LIMIT_BODY_BYTES);
+    else if (!is_json(outcome->value))
+        problem_set(problem, "the result is not valid JSON");
+    if (problem_is(problem))
+        *outcome = (struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing")};
 }
 
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next)
@@ -419,7 +474,9 @@ struct store *store_new(const struct store_world *world)
     list_init(&store->waits);
     list_init(&store->news);
     list_init(&store->dirty);
+    list_init(&store->leaving);
     list_init(&store->reads);
+    list_init(&store->searches);
     reopen_prepare(store);
     return store;
 }
@@ -498,6 +555,7 @@ void store_close(struct store *store)
         return;
     if (store->log) {
         store_flush(store);
+        store->closing = true;
         store->log->ops->close(store->log);
     }
     store_forget(store);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/snapshot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct store_read {
@@ -12,37 +13,49 @@ struct store_read {
     struct live *live;             /* counted in live.reads */
     store_rows_fn *done;           /* NULL = dropped */
     void *data;
-    bool orphan;                   /* the store is gone: free and nothing else */
+    bool must;                     /* the decider cannot go on without an answer */
+    bool *gone;                    /* set when it is answered before store_read() returns */
 };
 
 static void answered(void *data, struct log_read *answer)
 {
     struct store_read *read = data;
     struct live *live = read->live;
-    if (!read->orphan) {
-        list_leave(&read->link);
-        if (read->done)
-            read->done(read->data, answer->rows, answer->rows_count, answer->error);
-        live->reads--;
-        live_consider(live);
+    list_leave(&read->link);
+    if (read->must && !answer->rows_count && !live->store->closing) {
+        fprintf(stderr, "rivulet: the log does not give back an event of job %s that it has taken\n", live->job->id);
+        _Exit(70);
     }
+    if (read->done && (answer->rows_count || !read->must))
+        read->done(read->data, answer->rows, answer->rows_count, answer->error);
+    if (read->gone)
+        *read->gone = true;
+    live->reads--;
+    live_consider(live);
     log_read_free(answer);
     free(read);
 }
 
-static struct store_read *ask(struct live *live, struct log_read *question, store_rows_fn *done, void *data)
+/* NULL when it was answered at once. */
+static struct store_read *ask(struct live *live, struct log_read *question, bool must, store_rows_fn *done, void *data)
 {
     struct store *store = live->store;
     struct store_read *read = MEM_NEW(struct store_read);
+    bool gone = false;
     read->live = live;
     read->done = done;
     read->data = data;
+    read->must = must;
+    read->gone = &gone;
     list_push(&store->reads, &read->link);
     live->reads++;
     question->job = live->job->job;
     question->done = answered;
     question->data = read;
     store->log->ops->read(store->log, question);
+    if (gone)
+        return NULL;
+    read->gone = NULL;
     return read;
 }
 
@@ -63,14 +76,14 @@ struct store_read *store_read(struct store *store, struct live *live, uint64_t f
     if (skipped > live->fresh_count)
         skipped = live->fresh_count;
     set_known(question, live->fresh + skipped, live->fresh_count - skipped);
-    return ask(live, question, done, data);
+    return ask(live, question, false, done, data);
 }
 
 void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data)
 {
     struct log_read *question = MEM_NEW(struct log_read);
     set_known(question, positions, count);
-    ask(live, question, done, data);
+    ask(live, question, true, done, data);
 }
 
 void store_read_drop(struct store_read *read)
@@ -79,15 +92,10 @@ void store_read_drop(struct store_read *read)
         read->done = NULL;
 }
 
-void store_read_forget(struct store *store)
-{
-    for (struct list *link; (link = list_pop(&store->reads));)
-        LIST_OF(link, struct store_read, link)->orphan = true;
-}
-
 /* ---- jobs by id ---- */
 
 struct search {
+    struct list link;              /* in store.searches */
     struct store *store;
     store_found_fn *done;
     void *data;
@@ -112,6 +120,7 @@ static void found(void *data, struct log_find *find)
 {
     struct search *search = data;
     struct live *live = read_back(search->store, find);
+    list_leave(&search->link);
     if (live)
         live->refs++;
     search->done(search->data, live);
@@ -128,10 +137,20 @@ void store_find(struct store *store, struct bytes id, store_found_fn *done, void
         return;
     }
     struct search *search = MEM_NEW(struct search);
-    *search = (struct search){store, done, data};
+    *search = (struct search){.store = store, .done = done, .data = data};
+    list_push(&store->searches, &search->link);
     struct log_find *find = MEM_NEW(struct log_find);
     find->id = mem_copy(id.at, id.count);
     find->done = found;
     find->data = search;
     store->log->ops->find(store->log, find);
+}
+
+/* The log is closed or gone: it answers nobody any more. */
+void store_read_forget(struct store *store)
+{
+    for (struct list *link; (link = list_pop(&store->reads));)
+        free(LIST_OF(link, struct store_read, link));
+    for (struct list *link; (link = list_pop(&store->searches));)
+        free(LIST_OF(link, struct search, link));
 }

@@ -106,7 +106,7 @@ static void retry_came(void *data, struct row **rows, size_t count, int error)
     struct live *live = data;
     struct event event;
     struct codec_arena arena CODEC_OWNED = {0};
-    if (!count || codec_decode(rows[0], &event, &arena, NULL) || event.kind != EVENT_ITEM_RETRY || live->job->ended)
+    if (codec_decode(rows[0], &event, &arena, NULL) || event.kind != EVENT_ITEM_RETRY || live->job->ended)
         return;
     int64_t whole = event.retry.due_at_us - event.at_us;
     int64_t left = event.retry.due_at_us - live->store->world.wall_us(live->store->world.data);
@@ -142,8 +142,12 @@ static void go_on(struct store *store, struct live *live)
 {
     if (live->job->ended)
         return;
-    if (!live->job->sealed) {
+    if (!live->job->sealed) {    /* or its cancelling was cut off: store_cancel() does what is left */
         store_cancel(store, live, BYTES("server"), BYTES("upload was cut off"), BYTES("upload was cut off"));
+        return;
+    }
+    if (live->job->cancelling) {
+        store_cancel(store, live, (struct bytes){0}, (struct bytes){0}, (struct bytes){0});
         return;
     }
     if (job_over(live->job)) {    /* the last opening ended between an item's end and the job's */

@@ -36,7 +36,7 @@ struct log_opening *store_opening(struct store *store);     /* hand this to the 
 int store_start(struct store *store, struct log *log, struct problem *problem);
 /* Flush the caches, close the log (all that was accepted is durable then), free everything. Watchers must have left. */
 void store_close(struct store *store);
-/* Free the memory and nothing else, as a power cut would: for the simulator, which keeps the log. */
+/* Free the memory and nothing else, as a power cut would: for the simulator, which keeps the log and lets it answer nothing more. */
 void store_forget(struct store *store);
 
 /* ---- what is going on ---- */
@@ -63,7 +63,7 @@ void store_unwait(struct store_wait *wait);                 /* harmless when it 
 /* ---- jobs ---- */
 
 /* A job that the store holds in memory: every open one, and ended ones as long as somebody holds them. Borrowed pointers stay
- * valid until the caller's next return to the loop; keep one with live_ref(). */
+ * valid until the next store_tick(), so for this turn of the loop; keep one with live_ref(). */
 struct live;
 const struct job *live_job(const struct live *live);
 uint64_t live_durable_seq(const struct live *live);         /* readers see events up to here */
@@ -79,11 +79,12 @@ struct store_job {
     struct bytes retry_of, trace;
 };
 /* All of these accept events at once; show nothing that rests on them before store_when(store_pos()). */
+/* NULL when the texts and params are too large for an event (LIMIT_BODY_BYTES). An ordered job has one item in flight. */
 struct live *store_create(struct store *store, const struct store_job *job);
 /* Any number of items; they go out as events of ≤ LIMIT_ADDED_ITEMS items and LIMIT_ADDED_BYTES. 0, or -1 and a problem
  * when one item's own texts are too large for an event, or the job is sealed; then none is added. */
 int store_add(struct store *store, struct live *live, const struct item_spec *items, size_t count, struct problem *problem);
-void store_seal(struct store *store, struct live *live);    /* items may start; a job without items ends at once */
+void store_seal(struct store *store, struct live *live);    /* items may start; a job without items ends at once; nothing if it was cancelled */
 /* Skip all that has not ended and end the job as cancelled. 0 = done now, 1 = it had ended. `error` may be empty. */
 int store_cancel(struct store *store, struct live *live, struct bytes by, struct bytes reason, struct bytes error);
 
@@ -127,7 +128,7 @@ int store_claim(struct store *store, struct claim *ret);
 enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
 
-/* Move items whose back-off is over to the due ones; answers when to call again (monotonic µs, INT64_MAX = no need). */
+/* Move items whose back-off is over to the due ones, let go of jobs that nobody needs; answers when to call again (monotonic µs, INT64_MAX = no need). */
 int64_t store_tick(struct store *store);
 
 struct store_client {
@@ -159,7 +160,7 @@ void store_unwatch(struct watcher *watcher);          /* harmless when zeroed or
 enum { STORE_ON_DISK = -1 };
 int store_rows(struct live *live, uint64_t from_seq, struct row **ret, int max);
 /* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
- * could not be read. The request may be given up with store_read_drop: then `done` is never called. */
+ * could not be read. The request may be given up with store_read_drop: then `done` is never called. NULL when it was answered at once. */
 struct store_read;
 typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data);

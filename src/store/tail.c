@@ -118,6 +118,9 @@ static void tell_waits(struct store *store)
 
 void tail_news(struct store *store)
 {
+    if (store->telling)    /* a watcher made news itself: the round under way comes to them */
+        return;
+    store->telling = true;
     for (struct list *link; (link = list_pop(&store->news));) {
         struct live *live = LIST_OF(link, struct live, news);
         live->refs++;    /* a watcher may leave, and be the last */
@@ -133,27 +136,30 @@ void tail_news(struct store *store)
             list_push(&live->watchers, next);
         live_unref(live);
     }
+    store->telling = false;
 }
 
 void tail_durable(struct store *store, uint64_t pos)
 {
     if (pos <= store->durable)
         return;
+    bool was_busy = store_busy(store);
     store->durable = pos;
     while (store->pending_count && store->pending[store->pending_first].pos <= pos) {
         struct pending done = store->pending[store->pending_first];
         store->pending_first = (store->pending_first + 1) % store->pending_room;
         store->pending_count--;
+        store->queued_bytes -= done.bytes;
         done.live->durable_seq = done.seq;
         if (list_empty(&done.live->news))
             list_push(&store->news, &done.live->news);
     }
-    if (!store->pending_count)
-        store->queued_bytes = 0;
     evict(store);
     tell_waits(store);
     tail_news(store);
     flush_if_due(store);
+    if (was_busy && !store_busy(store) && store->client.due)
+        store->client.due(store->client.data);
 }
 
 void store_when(struct store *store, struct store_wait *wait, uint64_t pos, void (*call)(struct store_wait *wait))
