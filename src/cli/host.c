@@ -1,0 +1,203 @@
+#include "cli/host.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "config/builtin.h"
+#include "os/file.h"
+#include "stage/models.h"
+#include "store/sqlite.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STAGES_MAX = 16 };
+
+/* ---- the directory ---- */
+
+static int make_temporary(struct host *host, struct problem *problem)
+{
+    const char *folder = getenv("TMPDIR");
+    struct buf path;
+    buf_init(&path, 4096);
+    buf_print(&path, "%s/rivulet-XXXXXX", folder && folder[0] ? folder : "/tmp");
+    host->dir = buf_take(&path, NULL);
+    if (!host->dir || !mkdtemp(host->dir)) {
+        int error = host->dir ? errno : ENAMETOOLONG;
+        free(host->dir);
+        host->dir = NULL;
+        return problem_set(problem, "no temporary directory can be made in %s: %s", folder && folder[0] ? folder : "/tmp", strerror(error));
+    }
+    host->temporary = true;
+    return 0;
+}
+
+static int make_directory(struct host *host, const char *dir, struct problem *problem)
+{
+    if (!dir)
+        return make_temporary(host, problem);
+    host->dir = mem_text(dir);
+    if (mkdir(dir, 0700) && errno != EEXIST)
+        return problem_set(problem, "the data directory \"%s\" cannot be made: %s", dir, strerror(errno));
+    return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    return remove(path);
+}
+
+/* ---- the store ---- */
+
+static void post(void *loop, void (*call)(void *data), void *data)
+{
+    loop_post(loop, call, data);
+}
+
+static int open_store(struct host *host, const struct host_options *options, struct problem *problem)
+{
+    struct log *log = NULL;
+    struct store_world world = engine_loop_store_world(host->loop);
+    world.id = options->id;
+    world.id_data = options->id_data;
+    if (blobs_open(host->dir, &host->blobs, problem))
+        return -1;
+    host->store = store_new(&world);
+    if (sqlite_open(host->dir, (struct log_door){host->loop, post}, store_opening(host->store), host->blobs, &log, problem))
+        return -1;
+    return store_start(host->store, log, problem);
+}
+
+/* ---- the workers ---- */
+
+static void worker_ready(void *data, size_t ready)
+{
+    struct host *host = data;
+    if (!host->ready)
+        loop_stop(host->loop);
+    host->ready = true;
+}
+
+static void workers_broken(void *data, const struct problem *problem)
+{
+    struct host *host = data;
+    if (!host->ready)
+        loop_stop(host->loop);
+    else
+        fprintf(stderr, "rivulet: %s\n", problem->text);
+}
+
+/* The names of all stages of all legs, each once; they point into `trees`. */
+static size_t stage_names(const struct pipeline *pipeline, struct json_object **trees, const char **ret)
+{
+    size_t count = 0;
+    for (size_t l = 0; l < pipeline->legs_count; l++) {
+        trees[l] = json_parse(bytes_of(pipeline->legs[l].stages), NULL);
+        for (size_t i = 0; i < json_object_array_length(trees[l]); i++) {
+            const char *name = json_object_get_string(json_object_array_get_idx(trees[l], i));
+            size_t same = 0;
+            while (same < count && strcmp(ret[same], name))
+                same++;
+            if (same == count && count < STAGES_MAX)
+                ret[count++] = name;
+        }
+    }
+    return count;
+}
+
+static bool has_stage(const char *const *names, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+/* What the stages need, found; `models` keeps the paths alive. */
+static int find_outfit(struct host *host, const struct settings *settings, bool reads_decks, struct models *models,
+                       struct stage_outfit *ret, struct problem *problem)
+{
+    *ret = STAGE_OUTFIT_EMPTY;
+    if (!reads_decks)
+        return 0;
+    if (!settings->catalogue)
+        return problem_set(problem, "the decklists pipeline needs a card catalogue: --catalogue FILE or CARD_MAPPING_PATH");
+    models_find(models, settings->models);
+    models_outfit(models, ret);
+    ret->catalogue_path = settings->catalogue;
+    ret->image_bytes_max = (size_t)settings->max_file_mb << 20;
+    ret->engine = !strcmp(settings->engine, "onnx") ? STAGE_ENGINE_ONNX : !strcmp(settings->engine, "tesseract") ? STAGE_ENGINE_TESSERACT : STAGE_ENGINE_AUTO;
+    if (ret->engine == STAGE_ENGINE_AUTO && models->notice[0])
+        host->notice = mem_text(models->notice);
+    return 0;
+}
+
+static int start_workers(struct host *host, const struct settings *settings, struct problem *problem)
+{
+    struct json_object *trees[PIPELINE_LEGS_MAX] = {0};
+    const char *names[STAGES_MAX];
+    struct models models = {0};
+    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = names, .blobs = host->blobs,
+                                      .data = host, .ready = worker_ready, .broken = workers_broken};
+    options.stages_count = stage_names(host->pipeline, trees, names);
+    bool reads_decks = has_stage(names, options.stages_count, "decklist") || has_stage(names, options.stages_count, "match");
+    int answer = find_outfit(host, settings, reads_decks, &models, &options.outfit, problem);
+    if (!answer)
+        answer = workers_start(host->loop, &options, &host->crew, problem);
+    models_done(&models);
+    for (size_t i = 0; i < PIPELINE_LEGS_MAX; i++)
+        json_drop(&trees[i]);
+    return answer;
+}
+
+int host_open(struct host *host, const struct host_options *options, struct problem *problem)
+{
+    const struct settings *settings = options->settings;
+    *host = (struct host){0};
+    host->pipeline = builtin_load(options->pipeline, settings->pipeline, problem);
+    if (!host->pipeline || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
+        open_store(host, options, problem) || start_workers(host, settings, problem))
+        return -1;
+    host->engine_loop = engine_loop_new(host->loop, host->store, host->crew, host->blobs, settings->retention_days * 86400 * 1000000);
+    host->engine = engine_loop_engine(host->engine_loop);
+    return 0;
+}
+
+int host_wait_ready(struct host *host, struct problem *problem)
+{
+    while (!host->ready && !workers_problem(host->crew))
+        loop_run(host->loop);
+    return host->ready ? 0 : problem_set(problem, "%s", workers_problem(host->crew)->text);
+}
+
+/* ---- closing ---- */
+
+static void workers_gone(void *data)
+{
+    struct host *host = data;
+    host->stopped = true;
+    loop_stop(host->loop);
+}
+
+void host_close(struct host *host)
+{
+    engine_loop_free(host->engine_loop);
+    if (host->crew) {
+        workers_stop(host->crew, workers_gone, host);
+        while (!host->stopped)
+            loop_run(host->loop);
+    }
+    store_close(host->store);
+    blobs_close(host->blobs);
+    loop_close(host->loop);
+    if (host->temporary)
+        nftw(host->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    pipeline_free(host->pipeline);
+    free(host->dir);
+    free(host->notice);
+    *host = (struct host){0};
+}

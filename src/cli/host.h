@@ -1,0 +1,37 @@
+/* What serve and run have in common: one loop, one store over a directory, one crew of workers, one engine. Opened in that order and
+ * closed in the other.
+ *
+ * Thread: the one that becomes the loop's. */
+#pragma once
+#include "config/settings.h"
+#include "engine/engine_loop.h"
+#include "engine/workers.h"
+
+struct host {
+    struct loop *loop;
+    char *dir;                        /* the data directory, owned */
+    bool temporary;                   /* it is removed at the end */
+    struct blobs *blobs;
+    struct store *store;
+    struct crew *crew;
+    struct engine_loop *engine_loop;
+    struct engine *engine;
+    struct pipeline *pipeline;        /* the one that the command runs */
+    char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
+    bool ready, stopped;              /* a worker is ready; all are reaped */
+};
+
+struct host_options {
+    const struct settings *settings;
+    struct bytes pipeline;            /* its name */
+    const char *dir;                  /* NULL = a temporary one */
+    void (*id)(void *data, char ret[33]);    /* ids of new jobs; NULL = by chance */
+    void *id_data;
+};
+
+/* Opens everything and starts the workers. 0, or -1 and a problem; host_close() in both cases. */
+int host_open(struct host *host, const struct host_options *options, struct problem *problem);
+/* Run the loop until a worker has its outfit loaded. -1 and a problem when none can: what is wrong with the catalogue, for one. */
+int host_wait_ready(struct host *host, struct problem *problem);
+/* Ends running tasks, reaps the workers, makes durable what was accepted. Whoever reads must have left the store. */
+void host_close(struct host *host);

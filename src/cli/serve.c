@@ -1,0 +1,181 @@
+/* `rivulet serve`: the engine behind HTTP. The first line on standard output says where it listens; SIGTERM or SIGINT drains: no new
+ * work is taken, streams are told, what runs may finish for a while, everything accepted is on disk. A second one stops at once. */
+#include "cli/host.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "server/service.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct serve {
+    struct host host;
+    struct settings settings;
+    struct service *service;
+    struct timer grace;
+    struct json_object *loaded;       /* what the workers said of themselves */
+    char *engine_name;
+    int draining;                     /* signals so far */
+    bool engine_idle, service_idle;
+};
+
+enum { GRACE_US = 10 * 1000 * 1000 };    /* what runs may finish for this long; the rest is found interrupted by the next start */
+
+/* ---- facts for /health and /stats ---- */
+
+static struct json_object *first_stage(struct json_object *loaded)
+{
+    if (json_object_is_type(loaded, json_type_object)) {
+        json_object_object_foreach(loaded, name, stage)
+            return name[0] ? stage : NULL;
+    }
+    return NULL;
+}
+
+static void facts(void *data, struct service_facts *ret)
+{
+    struct serve *serve = data;
+    struct json_object *stage = first_stage(serve->loaded);
+    *ret = (struct service_facts){.workers = (int)serve->settings.max_workers, .workers_ready = (int)workers_ready(serve->host.crew),
+                                  .workers_busy = (int)engine_running(serve->host.engine), .notice = serve->host.notice};
+    ret->ready = ret->workers_ready > 0;
+    ret->total_cards = json_get_int(stage, "cards", 0);
+    ret->base_names = json_get_int(stage, "base_names", 0);
+    ret->matcher_loaded = ret->total_cards > 0;
+    ret->engine = serve->engine_name;
+}
+
+static void learn(struct serve *serve)
+{
+    serve->loaded = json_parse(workers_loaded(serve->host.crew), NULL);
+    struct bytes name = json_get_bytes(first_stage(serve->loaded), "engine");
+    serve->engine_name = name.count ? mem_copy(name.at, name.count) : NULL;
+}
+
+/* ---- the end ---- */
+
+static void stop_if_idle(struct serve *serve)
+{
+    if (serve->engine_idle && serve->service_idle)
+        loop_stop(serve->host.loop);
+}
+
+static void engine_idle(void *data)
+{
+    struct serve *serve = data;
+    serve->engine_idle = true;
+    stop_if_idle(serve);
+}
+
+static void service_idle(void *data)
+{
+    struct serve *serve = data;
+    serve->service_idle = true;
+    stop_if_idle(serve);
+}
+
+static void grace_over(struct timer *timer)
+{
+    loop_stop(TIMER_OF(timer, struct serve, grace)->host.loop);
+}
+
+static void told_to_end(void *data, int number)
+{
+    struct serve *serve = data;
+    if (serve->draining++) {
+        loop_stop(serve->host.loop);
+        return;
+    }
+    timer_start(serve->host.loop, &serve->grace, GRACE_US, grace_over);
+    engine_drain(serve->host.engine, engine_idle, serve);
+    service_drain(serve->service, service_idle, serve);
+}
+
+/* ---- the beginning ---- */
+
+static int open_service(struct serve *serve, struct problem *problem)
+{
+    const struct settings *settings = &serve->settings;
+    struct service_settings options = {
+        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .pipeline = serve->host.pipeline,
+        .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
+        .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
+        .accept_text = settings->accept_text, .facts = facts, .facts_data = serve};
+    if (settings->heartbeat_s < 15)
+        options.heartbeat_us = settings->heartbeat_s * 1000000;
+    return service_open(serve->host.loop, serve->host.store, serve->host.engine, serve->host.blobs, &options, &serve->service, problem);
+}
+
+static void say_ready(struct serve *serve)
+{
+    const char *host = serve->settings.host;
+    bool six = strchr(host, ':') != NULL;
+    printf("rivulet ready on http://%s%s%s:%d\n", six ? "[" : "", host, six ? "]" : "", service_port(serve->service));
+    fflush(stdout);
+    if (serve->host.notice)
+        fprintf(stderr, "rivulet serve: %s\n", serve->host.notice);
+}
+
+static int serve_until_told(struct serve *serve, struct problem *problem)
+{
+    const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
+    struct host_options options = {.settings = &serve->settings, .pipeline = BYTES("decklists"), .dir = dir};
+    int status = EXIT_USAGE;
+    if (!host_open(&serve->host, &options, problem) && !host_wait_ready(&serve->host, problem)) {
+        learn(serve);
+        if (!open_service(serve, problem)) {
+            loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
+            loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
+            say_ready(serve);
+            loop_run(serve->host.loop);
+            timer_stop(serve->host.loop, &serve->grace);
+            service_close(serve->service);
+            status = EXIT_WELL;
+        }
+    }
+    host_close(&serve->host);
+    json_drop(&serve->loaded);
+    free(serve->engine_name);
+    return status;
+}
+
+static void help(void)
+{
+    struct buf text BUF_OWNED;
+    buf_init(&text, 16384);
+    buf_text(&text, "rivulet serve [flags]\n\n"
+                    "Takes batches over HTTP and streams each result the moment it is ready; the page is at /, the routes at /docs.\n"
+                    "The log and the files are kept in --data (./rivulet-data); a killed server goes on at its next start.\n\n");
+    settings_help(&text);
+    fputs(buf_z(&text), stdout);
+}
+
+int command_serve(int argc, char **argv)
+{
+    struct serve serve = {0};
+    struct arguments arguments;
+    struct problem problem = {0};
+    struct buf note BUF_OWNED;
+    buf_init(&note, 1024);
+    int status = EXIT_USAGE;
+    if (!settings_init(&serve.settings, &problem) && !command_parse(argc, argv, &serve.settings, &arguments, &problem)) {
+        settings_finish(&serve.settings, &note);
+        if (note.count)
+            fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
+        if (arguments.help) {
+            help();
+            status = EXIT_WELL;
+        } else if (arguments.count) {
+            problem_set(&problem, "\"%s\" is not understood: serve takes flags only", arguments.words[0]);
+        } else {
+            status = serve_until_told(&serve, &problem);
+        }
+    }
+    if (problem_is(&problem))
+        status = command_refuse("serve", &problem);
+    settings_done(&serve.settings);
+    return status;
+}

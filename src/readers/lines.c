@@ -1,0 +1,32 @@
+#include "readers/lines.h"
+
+#include "base/json.h"
+
+static void put_failed(struct buf *buf, struct bytes body)
+{
+    json_key(buf, "error");
+    json_raw(buf, json_span(body, "error"));
+    json_key(buf, "error_type");
+    json_raw(buf, json_span(body, "error_type"));
+}
+
+bool lines_render(const struct frame_header *header, const struct row *row, struct bytes result, struct buf *buf)
+{
+    struct bytes body = row_body(row);
+    if (row->kind != EVENT_ITEM_DONE && row->kind != EVENT_ITEM_FAILED)
+        return false;
+    json_open(buf, '{');
+    json_key(buf, "index");
+    json_int(buf, row->item);
+    json_key(buf, "filename");
+    json_raw(buf, json_span(body, "name"));
+    if (row->kind == EVENT_ITEM_FAILED) {
+        put_failed(buf, body);
+    } else {
+        json_key_bytes(buf, header->result_key);
+        json_raw(buf, result.count ? result : json_span(body, "result"));
+    }
+    json_close(buf, '}');
+    buf_byte(buf, '\n');
+    return true;
+}
