@@ -36,7 +36,7 @@ struct bytes bytes_cut(struct bytes *view, char mark)
     const char *found = view->count ? memchr(view->at, mark, view->count) : NULL;
     struct bytes head = *view;
     if (!found) {
-        *view = (struct bytes){view->at + view->count, 0};
+        *view = (struct bytes){view->count ? view->at + view->count : view->at, 0};     /* NULL + 0 is not C */
         return head;
     }
     head.count = (size_t)(found - view->at);
