@@ -85,8 +85,8 @@ static int open_engine(struct decklist *decklist, const struct stage_outfit *out
     if (outfit->engine == STAGE_ENGINE_ONNX)
         return problem_set(problem, "%s", why.text);
     if (outfit->engine == STAGE_ENGINE_AUTO)
-        snprintf(decklist->notice, sizeof decklist->notice, "%.300s Tesseract reads instead, slower, and it misreads small or blurred names "
-                 "more often.", why.text);
+        snprintf(decklist->notice, sizeof decklist->notice, "%.300s Tesseract reads instead, and it leaves more names unmatched, above "
+                 "all those of one character.", why.text);
     struct recogniser_outfit recogniser = {.tessdata_path = outfit->tessdata_path};
     return recogniser_tesseract.open(&recogniser, &decklist->recogniser, problem);
 }

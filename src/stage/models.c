@@ -33,7 +33,7 @@ static char *look_for(struct models *models, const char *folder, const char *nam
         return mem_text(path);
     if (!*models->notice)
         snprintf(models->notice, sizeof models->notice, "The accurate recogniser is not there (no %s in %s): Tesseract reads instead, "
-                 "slower, and it misreads small or blurred names more often.", name, folder);
+                 "and it leaves more names unmatched, above all those of one character.", name, folder);
     return NULL;
 }
 

@@ -1,5 +1,6 @@
 /* The kind that does nothing: its value is its input. Benches measure the engine with it, and tests ask it to misbehave,
- * either in the stage's params or, item by item, in an object "noop" inside the input value:
+ * either in the stage's params or, item by item, in an object "noop" inside the input value, or in a small file that is such an object
+ * ({"noop": {"sleep_ms": 100}}):
  *   sleep_ms N    wait that long first             crash true    end by a signal
  *   hang true     never come back                  exit N        end the process with this status
  *   fail TEXT     fail with this sentence          retry TEXT    ask for another try with it
@@ -62,11 +63,26 @@ static void wish_from(struct bytes text, const char *inside, const struct stage_
         wish(wishes, task, outcome);
 }
 
+static void wish_inside(struct bytes text, const struct stage_task *task, struct stage_outcome *outcome)
+{
+    if (text.count && memmem(text.at, text.count, "\"noop\"", 6))
+        wish_from(text, "noop", task, outcome);
+}
+
+/* Larger files are data: they are not read. */
+static void wish_in_file(const struct stage_task *task, struct stage_outcome *outcome)
+{
+    char text[1024];
+    ssize_t count = task->input_fd >= 0 ? pread(task->input_fd, text, sizeof text, 0) : 0;
+    if (count > 0 && count < sizeof text && text[0] == '{')
+        wish_inside((struct bytes){text, (size_t)count}, task, outcome);
+}
+
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
     wish_from(task->params, NULL, task, outcome);
-    if (task->value.count && memmem(task->value.at, task->value.count, "\"noop\"", 6))
-        wish_from(task->value, "noop", task, outcome);
+    wish_inside(task->value, task, outcome);
+    wish_in_file(task, outcome);
     if (outcome->verdict != STAGE_DONE)
         return;
     struct stat about;
