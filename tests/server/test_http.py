@@ -10,7 +10,7 @@ import time
 import unittest
 
 BUILD = os.environ.get('RIVULET_BUILD', os.path.join(os.path.dirname(__file__), '..', '..', 'build'))
-PROGRAM = os.path.join(BUILD, 'tests', 'http_echo')
+PROGRAM = os.path.join(BUILD, 'tests', 'server', 'http_echo')
 
 
 class Server:
