@@ -43,7 +43,7 @@
 #define LIMIT_WORKER_PAUSE_US 30000000LL           /* the longest wait between two starts that fail */
 #define LIMIT_WORKER_LEAVE_US 2000000LL            /* an idle worker that was asked to leave is killed after this long */
 #define LIMIT_WORKER_STAGES 16                     /* stage kinds in an outfit, and stages in a leg */
-#define LIMIT_WORKER_TURN 32                       /* frames of one worker before the loop goes on to others */
+#define LIMIT_WORKER_TURN 32                       /* frames of one worker that are looked at when its deadline has passed */
 #define LIMIT_HINT_US 100000LL                     /* between two hints of a worker; those in between are dropped */
 #define LIMIT_HINT_BYTES 64                        /* bytes of a hint's status */
 
@@ -72,6 +72,7 @@
 #define LIMIT_HTTP_DISCARD_US 10000000LL           /* … and for how long */
 #define LIMIT_MULTIPART_PARTS 10000                /* parts of one form unless the caller says less: bounds the items of a job */
 #define LIMIT_MULTIPART_HEAD_BYTES (8 * 1024)      /* bytes of the headers of one part */
+#define LIMIT_UPLOADS 256                          /* forms read at a time, each with up to 512 KiB of memory; beyond it 503 */
 
 /* The loop. */
 #define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */

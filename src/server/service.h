@@ -3,7 +3,8 @@
  *
  *     service_open ──▶ loop_run … ──▶ service_drain(done) ──▶ done ──▶ service_close
  *
- * To end well: service_drain and engine_drain together; when both have told, service_close, engine_free, store_close.
+ * To end well: service_drain and engine_drain together; when both have told: service_close, engine_free, store_close, loop_close,
+ * blobs_close. In this order: what the pool still writes for an upload that was given up ends with the loop.
  *
  * Thread: loop, all of it. Bodies of uploads are written, and large results read, in the loop's pool. */
 #pragma once

@@ -1,0 +1,336 @@
+/* The seed face: the endpoints that files are posted to, each the way into a job and one view of its log. */
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "server/collect.h"
+#include "server/query.h"
+#include "server/stream.h"
+#include "server/upload.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum door { DOOR_ONE, DOOR_BATCH, DOOR_STREAM, DOOR_FAST, DOOR_STAGED };
+
+/* A form that has come, from its submission until that is durable. */
+struct intake {
+    struct list link;                 /* in service.intakes */
+    struct service *service;
+    struct upload *upload;
+    struct http_request *request;     /* NULL once its client has gone */
+    enum http_why why;
+    enum door door;
+    bool cancel_on_leave;
+    struct live *live;                /* one reference */
+    struct store_wait wait;
+};
+
+static const struct upload_rules one_file = {.field = "file", .one = true}, many_files = {.field = "files"};
+
+static void intake_free(struct intake *intake)
+{
+    list_leave(&intake->link);
+    store_unwait(&intake->wait);
+    upload_free(intake->upload);
+    live_unref(intake->live);
+    free(intake);
+}
+
+void api_seed_close(struct service *service)
+{
+    LIST_EACH(link, &service->intakes)
+        intake_free(LIST_OF(link, struct intake, link));
+}
+
+/* ---- answering ---- */
+
+static void open_stream(struct intake *intake, enum face face)
+{
+    struct stream_want want = {.face = face, .place = STREAM_START, .cancel_on_leave = intake->cancel_on_leave};
+    stream_begin(intake->service, intake->request, intake->live, &want);
+}
+
+static void answer(struct intake *intake)
+{
+    service_job_headers(intake->request, live_job(intake->live));
+    switch (intake->door) {
+    case DOOR_ONE:
+    case DOOR_BATCH:
+        collect_begin(intake->service, intake->request, intake->live, intake->door == DOOR_ONE ? COLLECT_ONE : COLLECT_BATCH,
+                      intake->cancel_on_leave);
+        break;
+    case DOOR_STREAM:
+    case DOOR_FAST: open_stream(intake, FACE_SEED); break;
+    case DOOR_STAGED: open_stream(intake, FACE_STAGED); break;
+    }
+}
+
+static void durable(struct store_wait *wait)
+{
+    struct intake *intake = LIST_OF(wait, struct intake, wait);
+    if (intake->request)
+        answer(intake);
+    else
+        service_left(intake->service, intake->live, intake->why, intake->cancel_on_leave);
+    intake_free(intake);
+}
+
+static void closed(struct http_request *request, enum http_why why)
+{
+    struct intake *intake = request->user;
+    intake->request = NULL;
+    intake->why = why;
+}
+
+/* ---- taking in ---- */
+
+static struct live *submit(struct intake *intake, bool *ret_busy, struct problem *problem)
+{
+    const struct service_settings *settings = &intake->service->settings;
+    const struct upload *upload = intake->upload;
+    bool parallel = intake->door == DOOR_FAST || (intake->door == DOOR_BATCH && settings->enable_parallel);
+    struct store_job job = {
+        .owner = settings->owner, .pipeline = settings->pipeline, .params = settings->params,
+        .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel,
+    };
+    struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);
+    for (int i = 0; i < upload->count; i++) {
+        const struct upload_file *file = upload->files[i];
+        items[i] = (struct item_spec){
+            .name = bytes_of(file->name), .type = bytes_of(file->type), .bytes = file->bytes, .has_blob = file->stored, .blob = file->sha,
+            .reject_error = bytes_of(file->error), .reject_type = file->error ? BYTES("validation") : (struct bytes){0},
+        };
+    }
+    struct live *live = engine_submit(intake->service->engine, &job, items, (size_t)upload->count, ret_busy, problem);
+    free(items);
+    return live;
+}
+
+static void refuse_busy(struct intake *intake, bool busy, const struct problem *problem)
+{
+    bool full = store_disk_full(intake->service->store);
+    if (busy && !full)
+        http_header(intake->request, "Retry-After", "1");
+    http_refuse(intake->request, busy ? (full ? 507 : 503) : 400, "%s",
+                problem_is(problem) ? problem->text : "No work is taken in at the moment.");
+}
+
+static void uploaded(struct upload *upload, struct http_request *request, enum door door, bool cancel_on_leave)
+{
+    struct intake *intake = MEM_NEW(struct intake);
+    struct service *service = upload->service;
+    struct problem problem = {0};
+    bool busy = false;
+    *intake = (struct intake){.service = service, .upload = upload, .request = request, .door = door, .cancel_on_leave = cancel_on_leave};
+    list_push(&service->intakes, &intake->link);
+    struct live *live = submit(intake, &busy, &problem);
+    if (!live) {
+        refuse_busy(intake, busy, &problem);
+        intake_free(intake);
+        return;
+    }
+    intake->live = live_ref(live);
+    request->user = intake;
+    request->on_close = closed;
+    store_when(service->store, &intake->wait, store_pos(service->store), durable);
+}
+
+static bool wants_cancel(struct http_request *request)
+{
+    char value[16];
+    return !query_text(request->query, "on_disconnect", value, sizeof value) && !strcmp(value, "cancel");
+}
+
+/* The query is gone with the head when the answer begins, not before: it is still there when the form has come. */
+static void one_came(struct upload *upload, struct http_request *request)
+{
+    uploaded(upload, request, DOOR_ONE, wants_cancel(request));
+}
+
+static void batch_came(struct upload *upload, struct http_request *request)
+{
+    uploaded(upload, request, DOOR_BATCH, wants_cancel(request));
+}
+
+static void stream_came(struct upload *upload, struct http_request *request)
+{
+    uploaded(upload, request, DOOR_STREAM, wants_cancel(request));
+}
+
+static void fast_came(struct upload *upload, struct http_request *request)
+{
+    uploaded(upload, request, DOOR_FAST, wants_cancel(request));
+}
+
+static void staged_came(struct upload *upload, struct http_request *request)
+{
+    uploaded(upload, request, DOOR_STAGED, wants_cancel(request));
+}
+
+static void process(struct http_request *request, void *service)
+{
+    upload_begin(service, request, &one_file, one_came);
+}
+
+static void process_batch(struct http_request *request, void *service)
+{
+    upload_begin(service, request, &many_files, batch_came);
+}
+
+static void process_batch_stream(struct http_request *request, void *service)
+{
+    upload_begin(service, request, &many_files, stream_came);
+}
+
+static void process_batch_fast(struct http_request *request, void *data)
+{
+    struct service *service = data;
+    if (!service->settings.enable_parallel)
+        http_refuse(request, 400, "Parallel processing not enabled (use /process-batch-stream instead)");
+    else
+        upload_begin(service, request, &many_files, fast_came);
+}
+
+static void process_stream(struct http_request *request, void *service)
+{
+    upload_begin(service, request, &one_file, staged_came);
+}
+
+/* ---- what the service says of itself ---- */
+
+static struct service_facts facts_of(const struct service *service)
+{
+    struct service_facts facts = {.ready = true};
+    if (service->settings.facts)
+        service->settings.facts(service->settings.facts_data, &facts);
+    return facts;
+}
+
+static void put_text(struct buf *buf, const char *key, const char *value)
+{
+    json_key(buf, key);
+    json_text(buf, value);
+}
+
+static void put_int(struct buf *buf, const char *key, int64_t value)
+{
+    json_key(buf, key);
+    json_int(buf, value);
+}
+
+static void put_flag(struct buf *buf, const char *key, bool value)
+{
+    json_key(buf, key);
+    json_flag(buf, value);
+}
+
+static void send(struct http_request *request, struct buf *buf)
+{
+    http_header(request, "Cache-Control", "no-store");
+    http_answer_buf(request, 200, "application/json", buf);
+}
+
+static void health(struct http_request *request, void *data)
+{
+    struct service *service = data;
+    struct service_facts facts = facts_of(service);
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 4096);
+    bool healthy = facts.ready && !store_disk_full(service->store) && !service->draining;
+    json_open(&buf, '{');
+    put_text(&buf, "status", healthy ? "healthy" : "degraded");
+    put_text(&buf, "service", service->settings.name);
+    put_text(&buf, "version", service->settings.version);
+    put_flag(&buf, "matcher_loaded", facts.matcher_loaded);
+    put_int(&buf, "total_cards_in_db", facts.total_cards);
+    if (facts.notice)
+        put_text(&buf, "notice", facts.notice);
+    json_close(&buf, '}');
+    send(request, &buf);
+}
+
+static void stats(struct http_request *request, void *data)
+{
+    struct service *service = data;
+    const struct service_settings *settings = &service->settings;
+    struct service_facts facts = facts_of(service);
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 4096);
+    json_open(&buf, '{');
+    json_key(&buf, "matcher");
+    json_open(&buf, '{');
+    put_int(&buf, "total_cards", facts.total_cards);
+    put_int(&buf, "base_names", facts.base_names);
+    json_key(&buf, "supported_languages");
+    json_raw(&buf, BYTES("[\"zh\",\"en\"]"));
+    json_close(&buf, '}');
+    json_key(&buf, "parser");
+    json_open(&buf, '{');
+    json_key(&buf, "ocr_engines");
+    json_open(&buf, '[');
+    if (facts.engine)
+        json_text(&buf, facts.engine);
+    json_close(&buf, ']');
+    json_key(&buf, "supported_formats");
+    json_raw(&buf, settings->accept_text ? BYTES("[\"jpg\",\"jpeg\",\"png\",\"webp\",\"txt\",\"json\"]")
+                                         : BYTES("[\"jpg\",\"jpeg\",\"png\",\"webp\"]"));
+    json_key(&buf, "max_file_size_mb");
+    json_real(&buf, (double)settings->max_file_bytes / (1024 * 1024));
+    put_flag(&buf, "use_gpu", settings->use_gpu);
+    json_close(&buf, '}');
+    json_key(&buf, "workers");
+    json_open(&buf, '{');
+    put_int(&buf, "max_workers", settings->max_workers);
+    put_flag(&buf, "enable_parallel", settings->enable_parallel);
+    put_int(&buf, "total", facts.workers);
+    put_int(&buf, "ready", facts.workers_ready);
+    put_int(&buf, "busy", facts.workers_busy);
+    json_close(&buf, '}');
+    put_int(&buf, "max_batch_size", settings->max_batch);
+    json_close(&buf, '}');
+    send(request, &buf);
+}
+
+void api_seed_index(struct service *service, struct buf *buf)
+{
+    static const char *const endpoints[][2] = {
+        {"process_single", "/process"}, {"process_batch", "/process-batch"}, {"process_batch_stream", "/process-batch-stream"},
+        {"process_batch_fast", "/process-batch-fast"}, {"process_stream", "/process-stream"}, {"job", "/v1/jobs/{id}"},
+        {"job_events", "/v1/jobs/{id}/events"}, {"health", "/health"}, {"stats", "/stats"}, {"docs", "/docs"}, {"openapi", "/openapi.json"},
+    };
+    json_open(buf, '{');
+    put_text(buf, "service", service->settings.name);
+    put_text(buf, "version", service->settings.version);
+    put_text(buf, "status", "running");
+    json_key(buf, "endpoints");
+    json_open(buf, '{');
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++)
+        put_text(buf, endpoints[i][0], endpoints[i][1]);
+    json_close(buf, '}');
+    json_close(buf, '}');
+}
+
+#define LEAVE "on_disconnect=cancel ends the job when its client leaves; else it goes on, and GET /v1/jobs/{id}/events?face=seed with " \
+              "Last-Event-ID resumes the stream (the id is in X-Job-Id)."
+
+static const struct route routes[] = {
+    {HTTP_POST, "/process", process, "Process one image and wait for its result",
+     "400 when it is no image or too large; 422 without a file.", .everywhere = true, .takes = "file", .query = "on_disconnect"},
+    {HTTP_POST, "/process-batch", process_batch, "Process several images and wait for all results",
+     "A bad file counts as failed and never fails the call.", .everywhere = true, .takes = "files", .query = "on_disconnect"},
+    {HTTP_POST, "/process-batch-stream", process_batch_stream, "Process several images one after another, each result the moment it is ready",
+     LEAVE, .everywhere = true, .takes = "files", .gives = "text/event-stream", .query = "on_disconnect"},
+    {HTTP_POST, "/process-batch-fast", process_batch_fast, "Process several images in parallel, results in the order they are ready",
+     LEAVE " 400 while ENABLE_PARALLEL is false.", .everywhere = true, .takes = "files", .gives = "text/event-stream",
+     .query = "on_disconnect"},
+    {HTTP_POST, "/process-stream", process_stream, "Process one image with staged progress",
+     LEAVE, .everywhere = true, .takes = "file", .gives = "text/event-stream", .query = "on_disconnect"},
+    {HTTP_GET, "/health", health, "Whether the service can work", NULL, .everywhere = true},
+    {HTTP_GET, "/stats", stats, "What the service is made of", NULL, .everywhere = true},
+    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL},
+};
+
+void api_seed_add(struct service *service)
+{
+    router_add(service->router, routes, sizeof routes / sizeof *routes, service);
+}

@@ -1,0 +1,143 @@
+#include "server/service_own.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "readers/feed.h"
+#include "server/stream.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum {
+    FILE_BYTES = 10 * 1024 * 1024,
+    BATCH_FILES = 10,
+    WORKERS = 2,
+    HEARTBEAT_US = LIMIT_STREAM_SILENCE_US - 1000000,
+    DRAIN_GRACE_US = 5000000,
+    DRAIN_LOOK_US = 10000,
+};
+
+void service_job_headers(struct http_request *request, const struct job *job)
+{
+    struct buf location BUF_OWNED;
+    buf_init(&location, 256);
+    buf_print(&location, "/v1/jobs/%s", job->id);
+    http_header(request, "X-Job-Id", job->id);
+    http_header(request, "Location", buf_z(&location));
+}
+
+void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave)
+{
+    if (cancel_on_leave && (why == HTTP_GONE || why == HTTP_SLOW) && !live_job(live)->ended)
+        engine_cancel(service->engine, live, BYTES("client"), BYTES("its client has left"));
+}
+
+static void on_hint(void *data, int64_t job, int64_t item, int percent, struct bytes status)
+{
+    stream_hint(data, job, item, percent, status);
+}
+
+/* ---- opening ---- */
+
+static void fill_in(struct service_settings *settings)
+{
+    settings->host = settings->host ? settings->host : "127.0.0.1";
+    settings->name = settings->name ? settings->name : "rivulet";
+    settings->version = settings->version ? settings->version : "0";
+    settings->owner = settings->owner.count ? settings->owner : BYTES("local");
+    settings->max_body_bytes = settings->max_body_bytes > 0 ? settings->max_body_bytes : LIMIT_HTTP_BODY_BYTES;
+    settings->max_file_bytes = settings->max_file_bytes > 0 ? settings->max_file_bytes : FILE_BYTES;
+    settings->max_batch = settings->max_batch > 0 ? settings->max_batch : BATCH_FILES;
+    settings->max_workers = settings->max_workers > 0 ? settings->max_workers : WORKERS;
+    settings->heartbeat_us = settings->heartbeat_us > 0 ? settings->heartbeat_us : HEARTBEAT_US;
+}
+
+static struct service *service_new(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
+                                   const struct service_settings *settings)
+{
+    struct service *service = MEM_NEW(struct service);
+    service->loop = loop;
+    service->store = store;
+    service->engine = engine;
+    service->blobs = blobs;
+    service->settings = *settings;
+    fill_in(&service->settings);
+    service->world = (struct cursor_world){loop, store, blobs};
+    list_init(&service->parties);
+    list_init(&service->intakes);
+    buf_init(&service->scratch, FEED_BYTES_MAX);
+    service->router = router_new(service->settings.name, service->settings.version);
+    api_seed_add(service);
+    api_jobs_add(service);
+    page_add(service);
+    router_add_docs(service->router);
+    return service;
+}
+
+int service_open(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
+                 const struct service_settings *settings, struct service **ret_service, struct problem *problem)
+{
+    assert(settings->pipeline);
+    struct service *service = service_new(loop, store, engine, blobs, settings);
+    struct http_settings http = {
+        .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
+    };
+    int answer = http_open(loop, &http, router_request, service->router, &service->http, problem);
+    if (answer) {
+        service_close(service);
+        return answer;
+    }
+    engine_on_hint(engine, on_hint, service);
+    *ret_service = service;
+    return 0;
+}
+
+int service_port(const struct service *service)
+{
+    return http_port(service->http);
+}
+
+/* ---- closing ---- */
+
+static void look(struct timer *timer)
+{
+    struct service *service = TIMER_OF(timer, struct service, drain_timer);
+    bool late = loop_now_us(service->loop) >= service->drain_until_us;
+    if (!late && http_requests_open(service->http) > 0) {
+        timer_start(service->loop, &service->drain_timer, DRAIN_LOOK_US, look);
+        return;
+    }
+    service->drained(service->drained_data);
+}
+
+void service_drain(struct service *service, void (*done)(void *data), void *data)
+{
+    if (service->draining)
+        return;
+    service->draining = true;
+    service->drained = done;
+    service->drained_data = data;
+    service->drain_until_us = loop_now_us(service->loop) + DRAIN_GRACE_US;
+    http_drain(service->http);
+    LIST_EACH(link, &service->parties) {
+        struct party *party = LIST_OF(link, struct party, link);
+        party->drain(party);
+    }
+    timer_start(service->loop, &service->drain_timer, 0, look);
+}
+
+void service_close(struct service *service)
+{
+    if (!service)
+        return;
+    if (service->http)
+        engine_on_hint(service->engine, NULL, NULL);
+    timer_stop(service->loop, &service->drain_timer);
+    http_close(service->http);
+    api_seed_close(service);
+    assert(list_empty(&service->parties) && !service->audiences.count);
+    router_free(service->router);
+    map_done(&service->audiences);
+    buf_done(&service->scratch);
+    free(service);
+}

@@ -1,0 +1,56 @@
+/* Inside the service: what its files share (service.c holds it together; stream.c, upload.c, collect.c are what a request can be
+ * busy with; api_seed.c, api_jobs.c and page.c are the routes). */
+#pragma once
+#include "base/list.h"
+#include "base/map.h"
+#include "readers/cursor.h"
+#include "server/http.h"
+#include "server/router.h"
+#include "server/service.h"
+
+/* Something that a request is busy with for a while. When the service drains, every one is told to come to its end. */
+struct party {
+    struct list link;                     /* in service.parties */
+    void (*drain)(struct party *party);
+};
+
+struct service {
+    struct loop *loop;
+    struct store *store;
+    struct engine *engine;
+    struct blobs *blobs;
+    struct service_settings settings;     /* with its defaults filled in */
+    struct cursor_world world;
+    struct router *router;
+    struct http_server *http;
+    struct list parties;
+    struct list intakes;                  /* submitted, not durable yet; api_seed.c */
+    struct map audiences;                 /* number of a job → struct audience: streams that want its hints */
+    struct buf scratch;                   /* where every stream renders its next write */
+    int uploads;                          /* under way */
+    bool draining;
+    int64_t drain_until_us;
+    struct timer drain_timer;
+    void (*drained)(void *data);
+    void *drained_data;
+};
+
+static inline void party_join(struct service *service, struct party *party, void (*drain)(struct party *party))
+{
+    party->drain = drain;
+    list_push(&service->parties, &party->link);
+}
+
+/* A request whose client has gone: of a job that was to end with it. */
+void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave);
+
+/* The headers by which a client finds its job again. */
+void service_job_headers(struct http_request *request, const struct job *job);
+
+void api_seed_add(struct service *service);
+void api_seed_close(struct service *service);
+void api_jobs_add(struct service *service);
+void page_add(struct service *service);
+/* GET /: the page for browsers, the index for the others. */
+void page_index(struct http_request *request, void *service);
+void api_seed_index(struct service *service, struct buf *buf);
