@@ -174,7 +174,7 @@ bool slot_read(struct slot *slot, int max)
 static void on_frames(void *data, int events)
 {
     struct slot *slot = data;
-    if (slot_read(slot, LIMIT_WORKER_TURN))
+    if (slot_read(slot, 1))      /* one a turn: there is rarely a second, and asking costs a system call */
         return;
     watch_close(slot->frames);
     slot->frames = NULL;
