@@ -20,6 +20,7 @@ struct page {
     const struct image *image;
     struct layout layout;
     int sections[LAYOUT_HEADERS_MAX];      /* by header; section_unknown when its text says nothing known */
+    struct deck_entry entries[LAYOUT_CARDS_MAX];      /* by card box */
     struct deck *deck;
     const struct catalogue_card *cut_off[SECTIONS];      /* the card whose quantity is cut off */
     int cut_offs[SECTIONS];                /* how many such cards there are */
@@ -162,26 +163,53 @@ static enum section section_of(const struct page *page, const struct layout_card
     return entry->card ? deck_section_of(entry->card) : SECTION_MAIN;
 }
 
-/* A panel that was stitched in twice counts once; both have to say that they are the same section. */
-static bool is_repeat(const struct page *page, const struct layout_card *card)
+static int read_card(struct page *page, int index, struct problem *problem)
 {
-    int other = card->header >= 0 ? page->layout.headers[card->header].repeat_of : -1;
-    return other >= 0 && page->sections[other] == page->sections[card->header];
+    const struct layout_card *card = &page->layout.cards[index];
+    struct deck_entry *entry = &page->entries[index];
+    int answer = page->reader->scored ? read_name_scored(page, card, entry, problem)
+                                      : read_name_as_text(page, card, entry, problem);
+    if (answer < 0 || read_quantity(page, card, &entry->quantity, problem) < 0)
+        return -1;
+    entry->section = section_of(page, card, entry);
+    return 0;
 }
 
-static int read_card(struct page *page, const struct layout_card *card, struct problem *problem)
+static int first_below(const struct layout *layout, int header)
 {
-    struct deck_entry entry = {0};
-    int answer = page->reader->scored ? read_name_scored(page, card, &entry, problem)
-                                      : read_name_as_text(page, card, &entry, problem);
-    if (answer < 0 || read_quantity(page, card, &entry.quantity, problem) < 0)
-        return -1;
-    entry.section = section_of(page, card, &entry);
-    if (!deck_add(page->deck, &entry))
-        return problem_set(problem, "The page has more than %d cards.", DECK_ENTRIES_MAX);
-    if (card->quantity_cut && entry.card) {
-        page->cut_off[entry.section] = entry.card;
-        page->cut_offs[entry.section]++;
+    int first = 0;
+    while (first < layout->cards_count && layout->cards[first].header != header)
+        first++;
+    return first;
+}
+
+/* A panel that was stitched in twice counts once. It has to look the same, which the layout saw, and to say the same: the
+ * same section, and in each box the same card as often. */
+static bool is_repeat(const struct page *page, int header)
+{
+    const struct layout *layout = &page->layout;
+    int other = header >= 0 ? layout->headers[header].repeat_of : -1;
+    if (other < 0 || page->sections[other] != page->sections[header])
+        return false;
+    int a = first_below(layout, other), b = first_below(layout, header);
+    for (; b < layout->cards_count && layout->cards[b].header == header; a++, b++)
+        if (page->entries[a].card != page->entries[b].card || page->entries[a].quantity != page->entries[b].quantity)
+            return false;
+    return true;
+}
+
+static int add_cards(struct page *page, struct problem *problem)
+{
+    for (int i = 0; i < page->layout.cards_count; i++) {
+        const struct deck_entry *entry = &page->entries[i];
+        if (is_repeat(page, page->layout.cards[i].header))
+            continue;
+        if (!deck_add(page->deck, entry))
+            return problem_set(problem, "The page has more than %d cards.", DECK_ENTRIES_MAX);
+        if (page->layout.cards[i].quantity_cut && entry->card) {
+            page->cut_off[entry->section] = entry->card;
+            page->cut_offs[entry->section]++;
+        }
     }
     return 0;
 }
@@ -213,7 +241,7 @@ static int read_cards(struct page *page, page_hint *hint, void *hint_data, struc
         int quarter = i * 4 / count;
         if (hint && quarter > told)
             hint(hint_data, 20 + quarter * 12, "ocr"), told = quarter;
-        if (!is_repeat(page, &page->layout.cards[i]) && read_card(page, &page->layout.cards[i], problem) < 0)
+        if (read_card(page, i, problem) < 0)
             return -1;
     }
     return 0;
@@ -235,6 +263,8 @@ int page_read(struct page_reader *reader, const struct image *image, page_hint *
         return -1;
     if (hint)
         hint(hint_data, 70, "matching");
+    if (add_cards(page, problem) < 0)
+        return -1;
     complete_quantities(page);
     return 0;
 }

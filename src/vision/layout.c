@@ -227,7 +227,8 @@ static void find_texts(const struct image *image, const struct palette *palette,
     }
 }
 
-/* Two boxes of cards look alike, each measured from its own corner. */
+/* Two boxes of cards look alike, each measured from its own corner. Blocks are compared by their means: noise and the half pixel by
+ * which a picture made smaller may differ level out, another character does not. */
 static bool boxes_alike(const struct image *image, const struct box *a, const struct box *b, int block)
 {
     int width = a->width < b->width ? a->width : b->width, height = a->height < b->height ? a->height : b->height;
@@ -237,10 +238,10 @@ static bool boxes_alike(const struct image *image, const struct box *a, const st
             int sum = 0, count = 0;
             for (int y = top; y < top + block && y < height; y++)
                 for (int x = left; x < left + block && x < width; x++, count++)
-                    sum += abs(image_at(image, a->x + x, a->y + y)[0] - image_at(image, b->x + x, b->y + y)[0]);
-            if (sum > REPEAT_DIFFERENCE_MAX * count)
+                    sum += image_at(image, a->x + x, a->y + y)[0] - image_at(image, b->x + x, b->y + y)[0];
+            if (abs(sum) > REPEAT_DIFFERENCE_MAX * count)
                 return false;
-            total += sum;
+            total += abs(sum);
         }
     return (double)total <= REPEAT_MEAN_MAX * width * height;
 }
@@ -269,7 +270,7 @@ static bool sections_alike(const struct image *image, const struct layout *layou
     return true;
 }
 
-/* A panel that the phone stitched in twice: the whole section has to look the same. One box more is no repeat. */
+/* A panel that the phone may have stitched in twice: the whole section looks the same. One box more is no repeat. */
 static void find_repeats(const struct image *image, struct layout *layout)
 {
     for (int b = 1; b < layout->headers_count; b++)

@@ -21,7 +21,7 @@ struct layout_card {
 
 struct layout_header {
     struct box box, text;          /* text: its ink */
-    int repeat_of;                 /* index of an earlier header whose whole section looks the same, or -1 */
+    int repeat_of;                 /* index of an earlier header whose whole section looks the same, or -1: to be confirmed by what both say */
 };
 
 /* The block above the page. A box of width 0 was not found. */

@@ -83,8 +83,7 @@
 #define SEGMENT_GAP 0.70                    /* of the line's height: columns without ink between two fields in one line */
 #define SYMBOL_GAP 0.34                     /* of the line's height: between a field's symbol and its text */
 
-/* A panel counts as a repeat of another when no block of this size differs more than this on average. JPEG noise stays
- * below; another quantity or another character does not. */
-#define REPEAT_BLOCK 0.0075                 /* W */
-#define REPEAT_DIFFERENCE_MAX 34            /* of 255 */
-#define REPEAT_MEAN_MAX 5.0                 /* of 255, over a whole box */
+/* A panel may be a repeat of another when no block of this size differs more than this in its mean. */
+#define REPEAT_BLOCK 0.0100                 /* W */
+#define REPEAT_DIFFERENCE_MAX 45            /* of 255 */
+#define REPEAT_MEAN_MAX 7.0                 /* of 255, the blocks' differences on average over a whole box */
