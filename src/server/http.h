@@ -12,6 +12,8 @@
  *                              beyond the handler's return must set on_close.
  *
  * Calls on a request whose client has gone are harmless until on_close has come. Answering twice is a bug (assert).
+ * A client that closes its sending side before it has its answer counts as gone (so that one that left is noticed at once); what
+ * was to be done for it goes on or ends as the handler sees fit.
  * After an answer that came before the whole body was read (an early refusal), the rest is read and thrown away for up to
  * LIMIT_HTTP_DISCARD_BYTES or LIMIT_HTTP_DISCARD_US, then the connection is closed: so the client sees the answer and not a reset.
  *
@@ -101,7 +103,7 @@ void http_resume(struct http_request *request);
 
 /* Add a header to the coming answer. Control bytes in the value, which could break the head, become '_'. */
 void http_header(struct http_request *request, const char *name, const char *value);
-/* The whole answer. Content-Length, Date, Connection and CORS headers are added. content_type NULL = no body (204, 304 …). The
+/* The whole answer, at most LIMIT_HTTP_ANSWER_BYTES. Content-Length, Date, Connection and CORS headers are added. content_type NULL = no body (204, 304 …). The
  * body is copied as far as the socket does not take it at once. */
 void http_answer(struct http_request *request, int status, const char *content_type, struct bytes body);
 /* The same, taking the buffer's memory over: *body is empty afterwards. A failed buffer gives a 500. */

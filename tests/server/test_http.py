@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -391,6 +392,30 @@ class Connections(HttpTest):
         self.server.wait_for(open=2)
         sock.close()
         self.server.wait_for(gone=1, open=1)
+
+    def test_a_reset_is_noticed_in_every_state(self):
+        requests = (b'GET /sse?ticks=0 HTTP/1.1\r\nHost: localhost\r\n\r\n', b'GET /later?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+                    b'GET /stream?bytes=90000000 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+                    b'POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc',
+                    b'POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc', b'GET / HT')
+        for request in requests * 3:
+            sock = self.server.connect()
+            sock.sendall(request)
+            self.server.wait_for(connections=2)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+            sock.close()
+            self.server.wait_for(connections=1, open=1)
+        self.assertEqual(self.server.stats()['gone'], 12)
+
+    def test_the_server_ends_with_everything_still_open(self):
+        for request in (b'GET /sse?ticks=0 HTTP/1.1\r\nHost: localhost\r\n\r\n', b'GET /later?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n',
+                        b'GET /stream?bytes=90000000 HTTP/1.1\r\nHost: localhost\r\n\r\n', b'GET / HT', b'',
+                        b'POST /count HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc',
+                        b'POST /refuse HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc'):
+            sock = self.server.connect()
+            self.addCleanup(sock.close)
+            sock.sendall(request)
+        self.server.wait_for(connections=8)
 
     def test_events_come_one_by_one(self):
         with self.server.connect() as sock:
