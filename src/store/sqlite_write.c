@@ -400,7 +400,7 @@ static void wait_for_signal(struct sqlite *s, int64_t until_us)
     s->write_waits = false;
 }
 
-/* Sleeps until there is work, and for a group until its time has come; then takes it. */
+/* Sleeps until there is work; takes it if it is a group. */
 static enum work next_work(struct sqlite *s, struct group *ret_group)
 {
     int64_t until;
@@ -408,16 +408,19 @@ static enum work next_work(struct sqlite *s, struct group *ret_group)
     pthread_mutex_lock(&s->write_mutex);
     while ((work = choose(s, base_now_us(), &until)) == WORK_WAIT)
         wait_for_signal(s, until);
-    if (work == WORK_GROUP) {
-        int64_t from = s->last_begin_us + COMMIT_EVERY_US;
-        pthread_mutex_unlock(&s->write_mutex);
-        if (base_now_us() < from)
-            sleep_until(from);
-        pthread_mutex_lock(&s->write_mutex);
+    if (work == WORK_GROUP)
         take_group(s, ret_group);
-    }
     pthread_mutex_unlock(&s->write_mutex);
     return work;
+}
+
+/* The rest of the 1 ms is slept out at once, deaf: under load the next group has gathered when it is over, and nobody had to
+ * wake the thread for it. */
+static void pause_after_commit(const struct sqlite *s)
+{
+    int64_t until = s->last_begin_us + COMMIT_EVERY_US;
+    if (base_now_us() < until)
+        sleep_until(until);
 }
 
 void *write_thread(void *data)
@@ -427,6 +430,7 @@ void *write_thread(void *data)
     for (enum work work; (work = next_work(s, &group)) != WORK_END;) {
         if (work == WORK_GROUP) {
             commit_group(s, &group);
+            pause_after_commit(s);
             continue;
         }
         if (work == WORK_PRUNE)
