@@ -349,7 +349,7 @@ TEST(a_worker_that_dies_while_loading_breaks_the_crew_after_three)
 {
     open_crew(1, "rogue-dies", NULL);
     UNTIL(problem_is(&seen.broken));
-    CHECK_TEXT(seen.broken.text, "A worker ended by signal SIGSEGV while it loaded its stages.");
+    CHECK_TEXT(seen.broken.text, "A worker ended by signal SIGKILL while it loaded its stages.");
     CHECK(workers_problem(seen.crew));
     close_crew();
     open_crew(1, "rogue-exits", NULL);

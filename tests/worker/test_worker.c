@@ -56,7 +56,7 @@ static void misbehave(const char *how)
 static void rogue(const char *how)
 {
     if (strstr(how, "rogue-dies"))
-        raise(SIGSEGV);
+        raise(SIGKILL);
     if (strstr(how, "rogue-exits"))
         _exit(3);
     child_tie(CHILD_SOCKET);
