@@ -87,8 +87,7 @@ static void exchange_end(struct conn *conn)
     free(exchange);
 }
 
-/* The server's own refusal. The handler hears of it by on_close. */
-static void refuse_self(struct exchange *exchange, enum http_why why, int status, const char *sentence)
+void exchange_refuse(struct exchange *exchange, enum http_why why, int status, const char *sentence)
 {
     if (exchange->answer != UNANSWERED)
         return;
@@ -102,129 +101,7 @@ static void refuse_head(struct conn *conn, int status, const char *sentence)
     struct exchange *exchange = conn->exchange ? conn->exchange : exchange_new(conn);
     conn->close_after = true;
     buf_done(&conn->in);
-    refuse_self(exchange, HTTP_REFUSED, status, sentence);
-}
-
-/* ---- bodies ---- */
-
-static bool wants_body(const struct exchange *exchange)
-{
-    return exchange->body && !exchange->paused && exchange->answer == UNANSWERED;
-}
-
-static bool discards(const struct exchange *exchange)
-{
-    return !exchange->body_over && exchange->answer != UNANSWERED;
-}
-
-static void on_piece(void *user, struct bytes data)
-{
-    struct exchange *exchange = user;
-    if (exchange->answer != UNANSWERED)
-        return;
-    exchange->body_count += (int64_t)data.count;
-    if (exchange->body_count > exchange->body_max) {
-        char sentence[128];
-        snprintf(sentence, sizeof sentence, "The body is longer than %lld bytes.", (long long)exchange->body_max);
-        refuse_self(exchange, HTTP_REFUSED, 413, sentence);
-    } else if (exchange->paused) {
-        buf_put(&exchange->held, data);
-        assert(buf_ok(&exchange->held));
-    } else {
-        exchange->body->on_data(&exchange->request, data);
-    }
-}
-
-/* Feed bytes of the body; what is behind its end is left in *bytes. */
-static void feed_body(struct conn *conn, struct bytes *bytes)
-{
-    struct exchange *exchange = conn->exchange;
-    size_t used;
-    int answer = http_parse_body(&exchange->parse, *bytes, on_piece, exchange, &used);
-    if (answer < 0) {
-        refuse_self(exchange, HTTP_REFUSED, 400, "The chunks of the body are malformed.");
-        used = bytes->count;
-    }
-    if (answer == HTTP_PARSE_END) {
-        exchange->body_over = true;
-        if (exchange->answer != UNANSWERED)      /* answered by the last piece, after begin() had to fear for the rest */
-            conn->close_after = true;
-    }
-    bytes->at += used;
-    bytes->count -= used;
-}
-
-static void give_held(struct exchange *exchange)
-{
-    struct buf held = exchange->held;
-    buf_init(&exchange->held, held.max);
-    exchange->body->on_data(&exchange->request, buf_bytes(&held));
-    buf_done(&held);
-}
-
-int http_read_body(struct http_request *request, int64_t bytes_max, const struct http_body *body)
-{
-    struct exchange *exchange = exchange_of(request);
-    struct conn *conn = exchange->conn;
-    if (exchange->answer != UNANSWERED || conn->phase == DEAD)
-        return HTTP_CLOSED;
-    assert(!exchange->body);
-    if (bytes_max < exchange->body_max)
-        exchange->body_max = bytes_max;
-    if (request->body_bytes > exchange->body_max) {
-        char sentence[128];
-        snprintf(sentence, sizeof sentence, "The body has %lld bytes, at most %lld are taken.", (long long)request->body_bytes,
-                 (long long)exchange->body_max);
-        refuse_self(exchange, HTTP_REFUSED, 413, sentence);
-        return HTTP_CLOSED;
-    }
-    exchange->body = body;
-    conn->window_us = now_us(conn);
-    conn->window_count = exchange->body_count;
-    struct iovec part = {(char *)"HTTP/1.1 100 Continue\r\n\r\n", 25};
-    if (exchange->expects_continue && !conn->in.count && !exchange->body_over)
-        conn_send(conn, &part, 1);
-    conn_later(conn);
-    return 0;
-}
-
-static void gather(struct http_request *request, struct bytes chunk)
-{
-    struct exchange *exchange = exchange_of(request);
-    if (!buf_put(&exchange->all, chunk))
-        refuse_self(exchange, HTTP_REFUSED, 413, "There is no memory for a body of this size.");
-}
-
-static void gathered(struct http_request *request)
-{
-    struct exchange *exchange = exchange_of(request);
-    exchange->all_done(request, buf_bytes(&exchange->all));
-}
-
-int http_read_all(struct http_request *request, int64_t bytes_max, void (*done)(struct http_request *request, struct bytes body))
-{
-    static const struct http_body GATHER = {gather, gathered};
-    struct exchange *exchange = exchange_of(request);
-    buf_init(&exchange->all, (size_t)bytes_max);
-    exchange->all_done = done;
-    return http_read_body(request, bytes_max, &GATHER);
-}
-
-void http_pause(struct http_request *request)
-{
-    struct exchange *exchange = exchange_of(request);
-    exchange->paused = true;
-    conn_later(exchange->conn);
-}
-
-void http_resume(struct http_request *request)
-{
-    struct exchange *exchange = exchange_of(request);
-    struct conn *conn = exchange->conn;
-    exchange->paused = false;
-    conn->window_us = now_us(conn);
-    conn->window_count = exchange->body_count;
-    conn_later(conn);
+    exchange_refuse(exchange, HTTP_REFUSED, status, sentence);
 }
 
 /* ---- heads ---- */
@@ -379,13 +256,13 @@ static bool step(struct conn *conn)
             exchange->on_drain(&exchange->request);
         return due;
     }
-    if (!wants_body(exchange))
+    if (!exchange_wants_body(exchange))
         return false;
     if (exchange->held.count) {
-        give_held(exchange);
+        exchange_give_held(exchange);
     } else if (!exchange->body_over && conn->in.count) {
         struct bytes rest = buf_bytes(&conn->in);
-        feed_body(conn, &rest);
+        conn_feed_body(conn, &rest);
         buf_eat(&conn->in, conn->in.count - rest.count);
     } else if (exchange->body_over && !exchange->end_told) {
         exchange->end_told = true;
@@ -406,9 +283,9 @@ static int wanted(const struct conn *conn)
         return write | LOOP_READ;
     if (exchange->body_over)
         return write | (conn->in.count < LIMIT_HTTP_HEAD_BYTES ? LOOP_READ : LOOP_HANGUP);
-    if (discards(exchange))
+    if (exchange_discards(exchange))
         return write | (conn->discarded < LIMIT_HTTP_DISCARD_BYTES ? LOOP_READ : 0);
-    return write | (wants_body(exchange) ? LOOP_READ : 0);
+    return write | (exchange_wants_body(exchange) ? LOOP_READ : 0);
 }
 
 /* When something has to have happened; INT64_MAX = nothing is awaited from the client. */
@@ -421,7 +298,7 @@ static int64_t deadline_of(const struct conn *conn)
         return conn->since_us + settings->discard_us;
     if (conn->phase == HEADING)
         return conn->since_us + (conn->used && !conn->in.count ? settings->idle_us : settings->head_us);
-    if (!conn->exchange->body_over && wants_body(conn->exchange))
+    if (!conn->exchange->body_over && exchange_wants_body(conn->exchange))
         return conn->window_us + settings->body_window_us;
     return INT64_MAX;
 }
@@ -476,15 +353,15 @@ static void keep_ahead(struct conn *conn, struct bytes bytes)
 static void take(struct conn *conn, struct bytes bytes)
 {
     struct exchange *exchange = conn->exchange;
-    if (conn->phase == LINGER || (exchange && discards(exchange))) {
+    if (conn->phase == LINGER || (exchange && exchange_discards(exchange))) {
         conn->discarded += (int64_t)bytes.count;
         if (conn->phase == LINGER && conn->discarded > LIMIT_HTTP_DISCARD_BYTES)
             conn_kill(conn, HTTP_DONE);
         return;
     }
     if (exchange && !exchange->body_over)
-        feed_body(conn, &bytes);
-    if (bytes.count && conn->phase != DEAD && !(exchange && discards(exchange)))
+        conn_feed_body(conn, &bytes);
+    if (bytes.count && conn->phase != DEAD && !(exchange && exchange_discards(exchange)))
         keep_ahead(conn, bytes);
 }
 
@@ -531,7 +408,7 @@ static void on_events(void *data, int events)
     for (int i = 0; i < LIMIT_HTTP_READS; i++) {
         bool more = conn->phase != DEAD && wanted(conn) & LOOP_READ && read_once(conn);
         struct exchange *exchange = conn->exchange;
-        if (!more || conn->phase == DEAD || !exchange || exchange->body_over || !wants_body(exchange))
+        if (!more || conn->phase == DEAD || !exchange || exchange->body_over || !exchange_wants_body(exchange))
             break;
     }
     conn_pump(conn);
@@ -547,7 +424,7 @@ static void slow_body(struct conn *conn)
         conn->window_count = exchange->body_count;
         return;
     }
-    refuse_self(exchange, HTTP_SLOW, 408, "The body came too slowly: at least 1 KiB a second is expected.");
+    exchange_refuse(exchange, HTTP_SLOW, 408, "The body came too slowly: at least 1 KiB a second is expected.");
 }
 
 static void on_time(struct timer *timer)

@@ -103,8 +103,8 @@ void http_resume(struct http_request *request);
 
 /* Add a header to the coming answer. Control bytes in the value, which could break the head, become '_'. */
 void http_header(struct http_request *request, const char *name, const char *value);
-/* The whole answer, at most LIMIT_HTTP_ANSWER_BYTES. Content-Length, Date, Connection and CORS headers are added. content_type NULL = no body (204, 304 …). The
- * body is copied as far as the socket does not take it at once. */
+/* The whole answer, at most LIMIT_HTTP_ANSWER_BYTES. Content-Length, Date, Connection and CORS headers are added. content_type NULL =
+ * no body (204, 304 …). The body is copied as far as the socket does not take it at once. */
 void http_answer(struct http_request *request, int status, const char *content_type, struct bytes body);
 /* The same, taking the buffer's memory over: *body is empty afterwards. A failed buffer gives a 500. */
 void http_answer_buf(struct http_request *request, int status, const char *content_type, struct buf *body);

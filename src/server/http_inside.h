@@ -1,7 +1,8 @@
-/* What the three files of the HTTP server share, and nobody else sees.
+/* What the files of the HTTP server share, and nobody else sees.
  *
  *     http_server.c   listening, accepting, draining
- *     http.c          one connection: bytes in, heads, bodies, and the pump that moves it on
+ *     http.c          one connection: bytes in, heads, and the pump that moves it on
+ *     http_body.c     bodies in
  *     http_answer.c   bytes out: answers and streams
  *
  *               head whole            answer begun        last byte in the kernel
@@ -96,4 +97,10 @@ void conn_kill(struct conn *conn, enum http_why why);      /* close now; on_clos
 bool conn_pending(const struct conn *conn);                /* bytes wait for the socket */
 void conn_send(struct conn *conn, const struct iovec *parts, int count);    /* now as far as it goes, the rest waits */
 void conn_flush(struct conn *conn);
+void conn_feed_body(struct conn *conn, struct bytes *bytes);    /* what is behind the body's end is left in *bytes */
 void exchange_drop_head(struct exchange *exchange);        /* the views of the request end here */
+/* The server's own refusal, nothing once there is an answer. The handler hears of it by on_close. */
+void exchange_refuse(struct exchange *exchange, enum http_why why, int status, const char *sentence);
+bool exchange_wants_body(const struct exchange *exchange); /* the handler would have more now */
+bool exchange_discards(const struct exchange *exchange);   /* the rest of the body is thrown away */
+void exchange_give_held(struct exchange *exchange);        /* what came while it was paused */
