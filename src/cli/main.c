@@ -10,7 +10,7 @@ int command_worker(int argc, char **argv)
 }
 
 static const struct command commands[] = {
-//S {"serve", "[flags]", "take batches over HTTP and stream their results", command_serve, false},
+    {"serve", "[flags]", "take batches over HTTP and stream their results", command_serve, false},
     {"run", "PIPELINE [flags] FILES…", "do a batch here and now: JSON Lines on standard output as each item ends", command_run, false},
     {"worker", "", "a child of the other two; not for people", command_worker, true},
 };
