@@ -169,8 +169,10 @@ int host_open(struct host *host, const struct host_options *options, struct prob
 
 int host_wait_ready(struct host *host, struct problem *problem)
 {
-    while (!host->ready && !workers_problem(host->crew))
+    while (!host->ready && !host->given_up && !workers_problem(host->crew))
         loop_run(host->loop);
+    if (host->given_up)
+        return HOST_GIVEN_UP;
     return host->ready ? 0 : problem_set(problem, "%s", workers_problem(host->crew)->text);
 }
 

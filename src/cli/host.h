@@ -19,6 +19,7 @@ struct host {
     struct pipeline *pipeline;        /* the one that the command runs */
     char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
     bool ready, stopped;              /* a worker is ready; all are reaped */
+    bool given_up;                    /* set it (and stop the loop) when host_wait_ready() is to wait no longer */
 };
 
 struct host_options {
@@ -31,7 +32,9 @@ struct host_options {
 
 /* Opens everything and starts the workers. 0, or -1 and a problem; host_close() in both cases. */
 int host_open(struct host *host, const struct host_options *options, struct problem *problem);
-/* Run the loop until a worker has its outfit loaded. -1 and a problem when none can: what is wrong with the catalogue, for one. */
+/* Run the loop until a worker has its outfit loaded: 0. HOST_GIVEN_UP when it was told not to wait; -1 and a problem when none can load
+ * it: what is wrong with the catalogue, for one. */
+enum { HOST_GIVEN_UP = 1 };
 int host_wait_ready(struct host *host, struct problem *problem);
 /* Ends running tasks, reaps the workers, makes durable what was accepted. Whoever reads must have left the store. */
 void host_close(struct host *host);

@@ -2,26 +2,23 @@
  * the moment it is durable.
  *
  * With --data the log stays. The job's id is then made from the command itself (pipeline, catalogue, files with their sizes and
- * times), so that the very same command finds its job again: what is done is told at once, what is not goes on. */
+ * times), so that the very same command finds its job again: what is done is told at once, what is not goes on. A job whose intake was
+ * cut off by a kill is of no use; then the id is made from the one before. */
 #include "cli/bar.h"
+#include "cli/files.h"
 #include "cli/host.h"
 
-#include "base/json.h"
 #include "base/limits.h"
-#include "base/mem.h"
-#include "base/text.h"
 #include "cli/command.h"
 #include "readers/cursor.h"
 #include "readers/lines.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 struct run {
     struct host host;
@@ -30,105 +27,50 @@ struct run {
     struct cursor cursor;
     struct bar bar;
     struct timer tick;            /* draws the bar while nothing happens */
+    struct store_wait last;       /* Ctrl-C once: what was accepted becomes durable */
     struct sha print;             /* of the command: its job's id */
     int64_t total;
     struct counts counts;         /* as of what was written */
     bool ended, lost;             /* every line is written; the log cannot be read on */
-    bool draining;                /* Ctrl-C once: what runs is finished */
-    bool stopped;                 /* it is finished, or Ctrl-C twice */
-    int signals;
+    bool following;               /* the job has begun */
+    bool drained;                 /* Ctrl-C once: what ran is finished and durable */
+    bool stopped;                 /* Ctrl-C twice, or before there was a job */
+    int signals;                  /* so many came */
+    int output_error;             /* errno of writing to standard output */
 };
 
 enum { TICK_US = 250000, LINE_BYTES_MAX = LIMIT_SEED_RESULT_BYTES + 65536 };
 
-/* ---- the items ---- */
+/* ---- the command's print ---- */
 
-struct files {
-    struct item_spec *specs;      /* owned, with the texts they view */
-    char **texts;
-    size_t count, texts_count;
-};
-
-static void files_done(struct files *files)
+static void add_text(struct sha_stream *print, const char *text)
 {
-    for (size_t i = 0; i < files->texts_count; i++)
-        free(files->texts[i]);
-    free(files->texts);
-    free(files->specs);
+    sha_add(print, (struct bytes){text ? text : "", text ? strlen(text) + 1 : 1});
 }
 
-static struct bytes keep_text(struct files *files, char *text)
+/* Whatever can change a result is in it. */
+static void add_settings(const struct run *run, struct sha_stream *print)
 {
-    files->texts[files->texts_count++] = text;
-    return bytes_of(text);
-}
-
-static char *reject(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static char *reject(const char *format, ...)
-{
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    return mem_text(text);
-}
-
-/* The name as people will read it: clean UTF-8. */
-static char *clean_name(const char *path)
-{
-    struct buf name;
-    buf_init(&name, 4 * PATH_MAX);
-    text_clean(&name, bytes_of(path));
-    name.count = text_cut(buf_bytes(&name), LIMIT_NAME_BYTES);
-    return buf_take(&name, NULL);
-}
-
-/* What can be said of a file without reading it. A file that cannot be had fails as one item and harms no other. */
-static void add_file(struct files *files, const char *path, const struct settings *settings, struct sha_stream *print)
-{
-    struct item_spec *spec = &files->specs[files->count++];
     struct stat status = {0};
-    char *absolute = realpath(path, NULL);
-    int error = !absolute || stat(absolute, &status) ? errno : 0;
-    const char *slash = strrchr(path, '/');
-    spec->name = keep_text(files, clean_name(slash && slash[1] ? slash + 1 : path));
-    spec->path = keep_text(files, absolute ? absolute : mem_text(path));
-    spec->bytes = status.st_size;
-    char *why = NULL;
-    if (error)
-        why = reject("The file cannot be read: %s", strerror(error));
-    else if (!S_ISREG(status.st_mode))
-        why = reject("This is not a file");
-    else if (status.st_size > settings->max_file_mb << 20)
-        why = reject("File size (%.1fMB) exceeds maximum (%lldMB)", (double)status.st_size / (1 << 20), (long long)settings->max_file_mb);
-    if (why) {
-        spec->reject_error = keep_text(files, why);
-        spec->reject_type = BYTES("validation");
+    struct { int64_t size, seconds, nanoseconds; } version = {0};
+    const char *catalogue = run->settings.catalogue;
+    if (catalogue && !stat(catalogue, &status)) {
+        version.size = status.st_size;
+        version.seconds = status.st_mtim.tv_sec;
+        version.nanoseconds = status.st_mtim.tv_nsec;
     }
-    struct { int64_t size, seconds, nanoseconds; } version = {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
-    sha_add(print, (struct bytes){spec->path.at, spec->path.count + 1});
+    sha_add(print, (struct bytes){(const char *)&run->host.pipeline->hash, sizeof run->host.pipeline->hash});
+    add_text(print, run->settings.engine);
+    add_text(print, catalogue);
     sha_add(print, (struct bytes){(const char *)&version, sizeof version});
-}
-
-static void add_catalogue(const char *path, struct sha_stream *print)
-{
-    struct stat status = {0};
-    if (path && !stat(path, &status))
-        sha_add(print, (struct bytes){(const char *)&status.st_mtim, sizeof status.st_mtim});
-    sha_add(print, bytes_of(path ? path : ""));
 }
 
 static void list_files(struct run *run, const struct arguments *arguments, struct files *files)
 {
     struct sha_stream *print = sha_new();
     size_t count = (size_t)arguments->count - 1;
-    files->specs = mem_new(count * sizeof *files->specs);
-    files->texts = mem_new(count * 3 * sizeof *files->texts);
-    sha_add(print, bytes_of(arguments->words[0]));
-    add_catalogue(run->settings.catalogue, print);
-    for (size_t i = 0; i < count; i++)
-        add_file(files, arguments->words[1 + i], &run->settings, print);
+    add_settings(run, print);
+    files_list(files, arguments->words + 1, count, &run->settings, run->host.blobs, print);
     run->print = sha_end(print);
     run->total = (int64_t)count;
 }
@@ -151,31 +93,39 @@ static void count_row(struct run *run, const struct row *row)
     run->ended |= row->kind == EVENT_JOB_ENDED;
 }
 
+static bool over(const struct run *run)
+{
+    bool all_told = run->drained && run->cursor.next > live_durable_seq(run->cursor.live);
+    return run->ended || run->lost || run->stopped || run->output_error || all_told;
+}
+
 static void finish_if_over(struct run *run)
 {
-    if (run->ended || run->lost || run->stopped)
+    if (over(run))
         loop_stop(run->host.loop);
 }
 
-/* All rows that are durable and not written yet. A reader of standard output that has gone away ends the program, as it does
- * for every filter. */
+static void write_line(struct run *run, struct bytes line)
+{
+    bar_clear(&run->bar);
+    if (fwrite(line.at, 1, line.count, stdout) != line.count || fflush(stdout))
+        run->output_error = errno;
+}
+
+/* All rows that are durable and not written yet. */
 static void write_lines(struct run *run)
 {
     struct frame_header header = frame_header_of(live_job(run->cursor.live));
     struct buf line BUF_OWNED;
     struct bytes result;
     struct row *row;
-    int answer;
+    int answer = CURSOR_WAIT;
     buf_init(&line, LINE_BYTES_MAX);
-    while ((answer = cursor_next(&run->cursor, &row, &result)) == CURSOR_ROW || answer == CURSOR_GAP) {
+    while (!run->output_error && (answer = cursor_next(&run->cursor, &row, &result)) == CURSOR_ROW) {
         buf_clear(&line);
-        if (answer == CURSOR_ROW && lines_render(&header, row, result, &line)) {
-            bar_clear(&run->bar);
-            fwrite(line.at, 1, line.count, stdout);
-            fflush(stdout);
-        }
-        if (answer == CURSOR_ROW)
-            count_row(run, row);
+        if (lines_render(&header, row, result, &line))
+            write_line(run, buf_bytes(&line));
+        count_row(run, row);
     }
     run->lost = answer == CURSOR_LOST;
     bar_draw(&run->bar, &run->counts, run->total, loop_now_us(run->host.loop), run->ended);
@@ -196,24 +146,30 @@ static void tick(struct timer *timer)
 
 /* ---- the job ---- */
 
+static void last_durable(struct store_wait *wait)
+{
+    struct run *run = (struct run *)((char *)wait - offsetof(struct run, last));
+    run->drained = true;
+    finish_if_over(run);
+}
+
 static void idle(void *data)
 {
     struct run *run = data;
-    run->stopped = true;
-    finish_if_over(run);
+    store_when(run->host.store, &run->last, store_pos(run->host.store), last_durable);
 }
 
 static void interrupted(void *data, int number)
 {
     struct run *run = data;
-    if (run->signals++) {
-        run->stopped = true;
-        finish_if_over(run);
+    if (run->signals++ || !run->following) {
+        run->stopped = run->host.given_up = true;
+        loop_stop(run->host.loop);
         return;
     }
     bar_clear(&run->bar);
-    fprintf(stderr, "rivulet run: finishing %zu running items; interrupt again to stop at once\n", engine_running(run->host.engine));
-    run->draining = true;
+    size_t running = engine_running(run->host.engine);
+    fprintf(stderr, "rivulet run: finishing %zu running item%s; interrupt again to stop at once\n", running, running == 1 ? "" : "s");
     engine_drain(run->host.engine, idle, run);
 }
 
@@ -231,8 +187,7 @@ static void found_job(void *data, struct live *live)
     loop_stop(found->run->host.loop);
 }
 
-/* The job that an earlier run of the same command began, or NULL. One reference. */
-static struct live *earlier_job(struct run *run)
+static struct live *find_job(struct run *run)
 {
     char id[33];
     struct found found = {run, NULL, false};
@@ -241,6 +196,17 @@ static struct live *earlier_job(struct run *run)
     while (!found.answered)
         loop_run(run->host.loop);
     return found.live;
+}
+
+/* The job that an earlier run of the same command began, or NULL and the print is free for a new one. One reference. */
+static struct live *earlier_job(struct run *run)
+{
+    struct live *live;
+    while ((live = find_job(run)) && live_job(live)->cancelling) {
+        live_unref(live);
+        run->print = sha_of((struct bytes){(const char *)&run->print, sizeof run->print});
+    }
+    return live;
 }
 
 static struct live *new_job(struct run *run, const struct files *files, struct problem *problem)
@@ -259,14 +225,14 @@ static void follow(struct run *run, struct live *live)
     run->bar.ended_before = live_job(live)->counts.completed + live_job(live)->counts.failed;
     cursor_open(&run->cursor, &run->world, live, FACE_SEED, news);
     live_unref(live);
-    loop_on_signal(loop, SIGINT, interrupted, run);
-    loop_on_signal(loop, SIGTERM, interrupted, run);
+    run->following = true;
     if (run->bar.shown)
         timer_start(loop, &run->tick, TICK_US, tick);
     write_lines(run);
-    while (!run->ended && !run->lost && !run->stopped)
+    while (!over(run))
         loop_run(loop);
     timer_stop(loop, &run->tick);
+    store_unwait(&run->last);
     if (run->bar.shown)
         fputc('\n', stderr);
     cursor_close(&run->cursor);
@@ -277,7 +243,11 @@ static int verdict(struct run *run)
     if (run->ended)
         return run->counts.failed ? EXIT_SOME_FAILED : EXIT_WELL;
     int64_t left = run->total - run->counts.completed - run->counts.failed;
-    if (run->lost)
+    if (run->output_error == EPIPE)
+        return EXIT_SOME_FAILED;    /* its reader has gone away and wants to hear nothing more */
+    if (run->output_error)
+        fprintf(stderr, "rivulet run: standard output cannot be written: %s\n", strerror(run->output_error));
+    else if (run->lost)
         fprintf(stderr, "rivulet run: the log in \"%s\" cannot be read any further\n", run->host.dir);
     else
         fprintf(stderr, "rivulet run: stopped with %lld of %lld items not done%s\n", (long long)left, (long long)run->total,
@@ -285,25 +255,36 @@ static int verdict(struct run *run)
     return EXIT_SOME_FAILED;
 }
 
-static int do_job(struct run *run, const struct arguments *arguments, struct problem *problem)
+static int begin(struct run *run, const struct arguments *arguments, struct live **ret_live, struct problem *problem)
 {
     struct files files = {0};
+    if (run->host.notice)
+        fprintf(stderr, "rivulet run: %s\n", run->host.notice);
     list_files(run, arguments, &files);
+    struct live *live = run->settings.data ? earlier_job(run) : NULL;
+    *ret_live = live ? live : new_job(run, &files, problem);
+    files_done(&files);
+    return *ret_live ? 0 : -1;
+}
+
+static int do_job(struct run *run, const struct arguments *arguments, struct problem *problem)
+{
     struct host_options options = {.settings = &run->settings, .pipeline = bytes_of(arguments->words[0]), .dir = run->settings.data,
                                    .id = run->settings.data ? job_id : NULL, .id_data = run};
+    struct live *live;
     int status = EXIT_USAGE;
-    if (!host_open(&run->host, &options, problem) && !host_wait_ready(&run->host, problem)) {
-        if (run->host.notice)
-            fprintf(stderr, "rivulet run: %s\n", run->host.notice);
-        struct live *live = run->settings.data ? earlier_job(run) : NULL;
-        live = live ? live : new_job(run, &files, problem);
-        if (live) {
+    if (!host_open(&run->host, &options, problem)) {
+        loop_on_signal(run->host.loop, SIGINT, interrupted, run);
+        loop_on_signal(run->host.loop, SIGTERM, interrupted, run);
+        int answer = host_wait_ready(&run->host, problem);
+        if (answer == HOST_GIVEN_UP) {
+            status = EXIT_SOME_FAILED;
+        } else if (!answer && !begin(run, arguments, &live, problem)) {
             follow(run, live);
             status = verdict(run);
         }
     }
     host_close(&run->host);
-    files_done(&files);
     return status;
 }
 
@@ -327,8 +308,11 @@ int command_run(int argc, char **argv)
     struct buf note BUF_OWNED;
     buf_init(&note, 1024);
     int status = EXIT_USAGE;
+    signal(SIGPIPE, SIG_IGN);       /* a reader that has gone away is an error of writing: the workers and the directory are cleared away */
     if (!settings_init(&run.settings, &problem) && !command_parse(argc, argv, &run.settings, &arguments, &problem)) {
         settings_finish(&run.settings, &note);
+        if (note.count)
+            fprintf(stderr, "rivulet run: %s\n", buf_z(&note));
         if (arguments.help) {
             help();
             status = EXIT_WELL;
