@@ -141,7 +141,7 @@ static int start_workers(struct host *host, const struct settings *settings, str
     struct json_object *trees[PIPELINE_LEGS_MAX] = {0};
     const char *names[STAGES_MAX];
     struct models models = {0};
-    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = names, .blobs = host->blobs, .store = host->store,
+    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = names, .blobs = host->blobs,
                                       .data = host, .ready = worker_ready, .broken = workers_broken};
     options.stages_count = stage_names(host->pipeline, trees, names);
     bool reads_decks = has_stage(names, options.stages_count, "decklist") || has_stage(names, options.stages_count, "match");

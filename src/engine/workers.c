@@ -362,7 +362,7 @@ static void outfit_free(struct stage_outfit *outfit)
 
 static void workers_free(struct workers *workers)
 {
-    results_forget(workers);
+    assert(list_empty(&workers->results));
     timer_stop(workers->loop, &workers->finish);
     for (size_t i = 0; i < workers->options.stages_count; i++)
         free((char *)workers->options.stages[i]);

@@ -14,7 +14,6 @@
 #include "os/loop.h"
 #include "stage/stage.h"
 #include "store/blob.h"
-#include "store/store.h"
 
 #include <sys/types.h>
 
@@ -25,8 +24,6 @@ struct workers_options {
     size_t stages_count;                   /* 1 … LIMIT_WORKER_STAGES */
     struct stage_outfit outfit;            /* copied; its descriptors are duplicated */
     struct blobs *blobs;                   /* where results over LIMIT_BODY_BYTES go; NULL = they fail */
-    struct store *store;                   /* tells when the event that names such a blob is durable, and the pin may go; NULL = the pin is
-                                            * left to the client */
     void *data;
     /* A worker has become ready; `ready` of `count` are now. May be NULL. */
     void (*ready)(void *data, size_t ready);

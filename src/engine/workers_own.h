@@ -44,7 +44,7 @@ struct workers {
     struct workers_options options; /* texts, arrays and descriptors are own copies */
     char *room;                     /* LIMIT_FRAME_BYTES: the frame that is being looked at */
     struct buf head, body;          /* of the frame that is being written */
-    struct list results;            /* struct result: being kept, or waiting until their event is durable */
+    struct list results;            /* struct result: on their way into blobs */
     size_t keeping;                 /* of them in the pool */
     uint32_t failures;              /* starts in a row that failed, of any slot */
     bool broken, ever_ready;
@@ -70,4 +70,3 @@ void task_deadline(struct slot *slot);                                   /* BUSY
 void task_frame(struct slot *slot, struct frame *frame);                 /* BUSY, or ENDING with `late` */
 void task_crashed(struct slot *slot, const char *how);                   /* tells what is owed; `how` ends a sentence */
 void results_drop(struct workers *workers);                              /* no outcome of them any more */
-void results_forget(struct workers *workers);                            /* free them; none is in the pool */

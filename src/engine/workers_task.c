@@ -12,15 +12,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* A long result on its way into a blob, and then its pin until the event that names it is durable. */
+/* A long result on its way into a blob. The blob comes pinned; the pin goes to the client with the outcome. */
 struct result {
     struct list link;               /* in workers.results */
     struct workers *workers;
     struct slot *slot;              /* the worker that waits for its output to be read, or NULL: it has ended since */
     struct token token;
     bool late, dropped;
-    struct sha sha;
-    struct store_wait durable;
 };
 
 static bool same(struct token a, struct token b)
@@ -53,28 +51,7 @@ static void tell_failure(struct slot *slot, enum verdict verdict, struct bytes e
 static void result_free(struct result *result)
 {
     list_leave(&result->link);
-    store_unwait(&result->durable);
     free(result);
-}
-
-static void result_durable(struct store_wait *wait)
-{
-    struct result *result = (struct result *)((char *)wait - offsetof(struct result, durable));
-    blob_unpin(result->workers->options.blobs, &result->sha);
-    result_free(result);
-}
-
-/* From now on the pin has an end: when the event is durable, at once when there will be none, or when the client says so. */
-static void result_settle(struct result *result, bool has_blob)
-{
-    struct workers *workers = result->workers;
-    if (has_blob && !result->dropped && workers->options.store) {
-        store_when(workers->options.store, &result->durable, store_pos(workers->options.store), result_durable);
-        return;
-    }
-    if (has_blob && result->dropped)
-        blob_unpin(workers->options.blobs, &result->sha);
-    result_free(result);
 }
 
 static void result_kept(void *data, const struct outcome *outcome)
@@ -83,8 +60,6 @@ static void result_kept(void *data, const struct outcome *outcome)
     struct workers *workers = result->workers;
     bool has_slot = result->slot && result->slot->state == SLOT_KEEPING;
     workers->keeping--;
-    if (outcome->blob)
-        result->sha = *outcome->blob;
     if (has_slot)
         slot_release(result->slot);
     result->slot = NULL;
@@ -92,7 +67,9 @@ static void result_kept(void *data, const struct outcome *outcome)
         tell(workers, result->token, outcome, result->late);
     else if (has_slot && !workers->stopping)
         tell_free(workers);
-    result_settle(result, outcome->blob != NULL);
+    if (outcome->blob && result->dropped)
+        blob_unpin(workers->options.blobs, outcome->blob);
+    result_free(result);
     if (workers->stopping)
         workers_settle(workers);
 }
@@ -116,12 +93,6 @@ void results_drop(struct workers *workers)
 {
     LIST_EACH(link, &workers->results)
         LIST_OF(link, struct result, link)->dropped = true;
-}
-
-void results_forget(struct workers *workers)
-{
-    LIST_EACH(link, &workers->results)
-        result_free(LIST_OF(link, struct result, link));
 }
 
 /* ---- frames ---- */
