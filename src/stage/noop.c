@@ -4,7 +4,8 @@
  *   sleep_ms N    wait that long first             crash true    end by a signal
  *   hang true     never come back                  exit N        end the process with this status
  *   fail TEXT     fail with this sentence          retry TEXT    ask for another try with it
- *   accuracy N    give this as the stat            error_type    "validation" or "processing" (default) */
+ *   accuracy N    give this as the stat            error_type    "validation" or "processing" (default)
+ *   pad N         a result with a text of N bytes  hints true    say "ocr" 20 and "matching" 70 on the way */
 #include "base/json.h"
 #include "stage/stage.h"
 
@@ -32,11 +33,34 @@ static void rest(int64_t ms)
     pthread_mutex_unlock(&mutex);
 }
 
+static void give_hints(const struct stage_task *task)
+{
+    task->hint(task->hint_data, 20, "ocr");
+    rest(150);    /* hints are passed on ten times a second at most */
+    task->hint(task->hint_data, 70, "matching");
+    rest(150);
+}
+
+static void pad(struct buf *value, int64_t count)
+{
+    json_open(value, '{');
+    json_key(value, "pad");
+    buf_byte(value, '"');
+    for (int64_t i = 0; i < count && value->count < STAGE_VALUE_MAX; i++)
+        buf_byte(value, (char)('a' + i % 26));
+    buf_byte(value, '"');
+    json_close(value, '}');
+}
+
 static void wish(struct json_object *wishes, const struct stage_task *task, struct stage_outcome *outcome)
 {
     int64_t sleep_ms = json_get_int(wishes, "sleep_ms", 0);
     if (sleep_ms > 0)
         rest(sleep_ms);
+    if (json_get_bool(wishes, "hints", false) && task->hint)
+        give_hints(task);
+    if (json_get(wishes, "pad"))
+        pad(&outcome->value, json_get_int(wishes, "pad", 0));
     if (json_get_bool(wishes, "crash", false))
         __builtin_trap();
     if (json_get(wishes, "exit"))
@@ -83,7 +107,7 @@ static void run(void *state, const struct stage_task *task, struct stage_outcome
     wish_from(task->params, NULL, task, outcome);
     wish_inside(task->value, task, outcome);
     wish_in_file(task, outcome);
-    if (outcome->verdict != STAGE_DONE)
+    if (outcome->verdict != STAGE_DONE || outcome->value.count)
         return;
     struct stat about;
     if (task->value.count)
