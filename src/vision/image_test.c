@@ -1,0 +1,188 @@
+#include "base/buf.h"
+#include "base/test.h"
+#include "vision/exif.h"
+#include "vision/image.h"
+
+#include <png.h>
+#include <stdlib.h>
+#include <turbojpeg.h>
+#include <webp/encode.h>
+
+enum { PIXELS_MAX = 24000000 };
+
+/* A picture whose left upper corner is red and whose rest is blue, so that its orientation can be seen. */
+static struct image corner(int width, int height)
+{
+    struct image image;
+    CHECK_INT(image_new(width, height, &image), 0);
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++)
+            image_at(&image, x, y)[x < width / 2 && y < height / 2 ? 0 : 2] = 255;
+    return image;
+}
+
+static bool is_red(const struct image *image, int x, int y)
+{
+    const uint8_t *pixel = image_at(image, x, y);
+    return pixel[0] > 180 && pixel[2] < 80;
+}
+
+static struct buf jpeg_of(const struct image *image, int orientation)
+{
+    struct buf file;
+    unsigned char *at = NULL;
+    unsigned long count = 0;
+    tjhandle handle = tjInitCompress();
+    CHECK_INT(tjCompress2(handle, image->at, image->width, 0, image->height, TJPF_RGB, &at, &count, TJSAMP_444, 95, 0), 0);
+    buf_init(&file, 1 << 24);
+    buf_add(&file, at, 2);
+    if (orientation) {
+        char exif[] = "\xff\xe1\x00\x22" "Exif\0\0" "MM\0\x2a\0\0\0\x08" "\0\x01" "\x01\x12\0\x03\0\0\0\x01\0\0\0\0" "\0\0\0";
+        exif[4 + 6 + 8 + 2 + 9] = (char)orientation;
+        buf_add(&file, exif, 0x22 + 2);
+    }
+    buf_add(&file, at + 2, count - 2);
+    tjFree(at);
+    tjDestroy(handle);
+    return file;
+}
+
+static struct buf png_of(const struct image *image)
+{
+    struct buf file;
+    png_image png = {.version = PNG_IMAGE_VERSION, .width = (png_uint_32)image->width, .height = (png_uint_32)image->height, .format = PNG_FORMAT_RGB};
+    png_alloc_size_t count = 1 << 20;
+    char *at = malloc(count);
+    CHECK(png_image_write_to_memory(&png, at, &count, 0, image->at, 0, NULL));
+    buf_init(&file, 1 << 24);
+    buf_add(&file, at, count);
+    free(at);
+    return file;
+}
+
+static struct buf webp_of(const struct image *image)
+{
+    struct buf file;
+    uint8_t *at;
+    size_t count = WebPEncodeLosslessRGB(image->at, image->width, image->height, image->width * 3, &at);
+    CHECK(count > 0);
+    buf_init(&file, 1 << 24);
+    buf_add(&file, at, count);
+    WebPFree(at);
+    return file;
+}
+
+/* Decode; answers the problem's text, "" when it worked. */
+static const char *decode(struct bytes file, struct image *ret)
+{
+    static struct problem problem;
+    struct image_head head;
+    problem = (struct problem){0};
+    if (image_read_head(file, PIXELS_MAX, &head, &problem) == 0)
+        image_decode(file, &head, ret, &problem);
+    return problem.text;
+}
+
+TEST(each_format_is_decoded_to_the_same_picture)
+{
+    IMAGE_OWNED struct image picture = corner(40, 20);
+    struct buf files[3] = {jpeg_of(&picture, 0), png_of(&picture), webp_of(&picture)};
+    for (int i = 0; i < 3; i++) {
+        IMAGE_OWNED struct image image = {0};
+        CHECK_TEXT(decode(buf_bytes(&files[i]), &image), "");
+        CHECK_INT(image.width, 40);
+        CHECK_INT(image.height, 20);
+        CHECK(is_red(&image, 2, 2) && !is_red(&image, 37, 2) && !is_red(&image, 2, 17));
+        buf_done(&files[i]);
+    }
+}
+
+TEST(every_orientation_is_turned_upright)
+{
+    /* Where the red corner, stored at the left top, belongs: right and bottom by EXIF's definition. */
+    static const struct { bool swap, right, bottom; } want[9] = {
+        {0}, {0, 0, 0}, {0, 1, 0}, {0, 1, 1}, {0, 0, 1}, {1, 0, 0}, {1, 1, 0}, {1, 1, 1}, {1, 0, 1},
+    };
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        IMAGE_OWNED struct image picture = corner(48, 16), image = {0};
+        BUF_OWNED struct buf file = jpeg_of(&picture, orientation);
+        CHECK_TEXT(decode(buf_bytes(&file), &image), "");
+        CHECK_INT(image.width, want[orientation].swap ? 16 : 48);
+        int x = want[orientation].right ? image.width - 3 : 2, y = want[orientation].bottom ? image.height - 3 : 2;
+        test_note("orientation %d", orientation);
+        CHECK(is_red(&image, x, y) && !is_red(&image, image.width - 1 - x, image.height - 1 - y));
+    }
+}
+
+TEST(every_cut_of_a_file_is_a_problem)
+{
+    IMAGE_OWNED struct image picture = corner(64, 64);
+    struct buf files[3] = {jpeg_of(&picture, 6), png_of(&picture), webp_of(&picture)};
+    for (int i = 0; i < 3; i++) {
+        /* What ends a file carries no pixels: JPEG's two bytes of end mark are missed all the same, PNG's IEND and check sum are not. */
+        size_t end = i == 1 ? files[i].count - 16 : files[i].count;
+        for (size_t count = 0; count < end; count++) {
+            IMAGE_OWNED struct image image = {0};
+            char *exact = malloc(count ? count : 1);      /* so that a sanitizer sees a byte too far */
+            memcpy(exact, files[i].at, count);
+            bool refused = *decode((struct bytes){exact, count}, &image) != '\0';
+            free(exact);
+            test_note("file %d cut at %zu of %zu", i, count, files[i].count);
+            CHECK(refused);
+        }
+        buf_done(&files[i]);
+    }
+}
+
+TEST(what_is_no_image_is_told_by_its_kind)
+{
+    struct image image = {0};
+    CHECK_TEXT(decode(BYTES(""), &image), "The file is empty.");
+    CHECK_TEXT(decode(BYTES("GIF89a......"), &image), "File must be an image (JPG/PNG/WebP); this looks like a GIF.");
+    CHECK_TEXT(decode(BYTES("3x Defy\n2x Charm\n"), &image), "File must be an image (JPG/PNG/WebP); this looks like text.");
+    CHECK(strstr(decode(BYTES("\xff\xd8\xff\xe0\0\x04"), &image), "header is cut off") != NULL);
+}
+
+TEST(a_bomb_is_refused_by_its_header)
+{
+    IMAGE_OWNED struct image picture = corner(8, 8), image = {0};
+    BUF_OWNED struct buf png = png_of(&picture), jpeg = jpeg_of(&picture, 0);
+    memcpy(png.at + 16, "\0\0\x75\x30\0\0\x75\x30", 8);
+    CHECK(strstr(decode(buf_bytes(&png), &image), "30000 x 30000 pixels, which is more than the maximum of 24.0 megapixels") != NULL);
+    for (size_t at = 0; at + 9 < jpeg.count; at++)
+        if (!memcmp(jpeg.at + at, "\xff\xc0", 2))
+            memcpy(jpeg.at + at + 5, "\xff\xff\xff\xff", 4);
+    CHECK(strstr(decode(buf_bytes(&jpeg), &image), "65535 x 65535") != NULL);
+    CHECK(image.at == NULL);
+}
+
+TEST(a_header_that_lies_is_an_error)
+{
+    IMAGE_OWNED struct image picture = corner(32, 32), image = {0};
+    BUF_OWNED struct buf png = png_of(&picture), jpeg = jpeg_of(&picture, 0);
+    png.at[19] = 64;
+    CHECK(*decode(buf_bytes(&png), &image) != '\0');
+    for (size_t at = 0; at + 9 < jpeg.count; at++)
+        if (!memcmp(jpeg.at + at, "\xff\xc0", 2))
+            jpeg.at[at + 6] = 120;      /* taller than its data */
+    CHECK(*decode(buf_bytes(&jpeg), &image) != '\0');
+}
+
+TEST(exif_that_makes_no_sense_means_upright)
+{
+    CHECK_INT(exif_orientation(BYTES("")), 1);
+    CHECK_INT(exif_orientation(BYTES("II\x2a\0\xff\xff\xff\xff")), 1);
+    CHECK_INT(exif_orientation(BYTES("II\x2a\0\x08\0\0\0\xff\xff")), 1);
+    CHECK_INT(exif_orientation(BYTES("II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0")), 6);
+    CHECK_INT(exif_orientation(BYTES("II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x09\0\0\0")), 1);
+    CHECK_INT(exif_orientation(BYTES("MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08")), 8);
+}
+
+TEST(shrinking_keeps_the_mean)
+{
+    IMAGE_OWNED struct image picture = corner(90, 60), small = {0};
+    CHECK_INT(image_shrink(&picture, 30, &small), 0);
+    CHECK_INT(small.height, 20);
+    CHECK(is_red(&small, 5, 5) && !is_red(&small, 25, 5));
+    CHECK_INT(image_at(&small, 25, 15)[2], 255);
+}
