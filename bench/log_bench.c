@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { JOBS = 100, IN_FLIGHT_MAX = 1024, STARTED_BYTES = 80, DONE_BYTES = 360 };
+enum { JOBS = 100, IN_FLIGHT_MAX = 1024, STARTED_BYTES = 80, DONE_BYTES = 360, EVENTS_A_PAGE = 1024, CELL_BYTES = 512 * 16 };
 
 static char body[DONE_BYTES + 1];      /* a line of JSON with a result of 300 bytes */
 
@@ -119,7 +119,7 @@ static void flush_done(void *data, struct log_flush *flush)
     log_flush_free(flush);
 }
 
-/* As the decider would: the fold of each job (600 B), its fresh positions, the pages of cells that changed (about two). */
+/* As the decider would: the fold of each job (600 B), its fresh positions, the pages of cells whose items had events. */
 static void flush_all(void)
 {
     struct log_flush *flush = MEM_NEW(struct log_flush);
@@ -130,9 +130,10 @@ static void flush_all(void)
         struct log_job_cache *cache = &flush->jobs[flush->count++];
         *cache = (struct log_job_cache){.job = job, .fold = {mem_new(600), 600}, .places_from = jobs[job].fresh_from,
                                         .places = jobs[job].fresh, .places_count = jobs[job].fresh_count};
-        cache->cells = mem_new(2 * sizeof *cache->cells);
-        for (uint32_t page = (uint32_t)(jobs[job].seq / 1024); cache->cells_count < 2; page++)
-            cache->cells[cache->cells_count++] = (struct log_cell_page){page, mem_new(512 * 16), 512 * 16};
+        uint32_t page = (uint32_t)(jobs[job].fresh_from / EVENTS_A_PAGE), last = (uint32_t)(jobs[job].seq / EVENTS_A_PAGE);
+        cache->cells = mem_new((last - page + 1) * sizeof *cache->cells);
+        for (; page <= last; page++)
+            cache->cells[cache->cells_count++] = (struct log_cell_page){page, mem_new(CELL_BYTES), CELL_BYTES};
         jobs[job].fresh = NULL;
         jobs[job].fresh_count = jobs[job].fresh_room = 0;
     }
