@@ -31,15 +31,18 @@ int input_read(int fd, struct buf *ret, int64_t *ret_size, struct problem *probl
 int input_file(int fd, const char *path, const char *what, struct buf *ret, struct problem *problem)
 {
     int64_t size;
+    struct problem why = {0};
     if (fd < 0 && !path)
         return problem_set(problem, "No %s was given.", what);
     int own = fd < 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0 && own < 0)
         return problem_set(problem, "The %s %s cannot be opened: %s.", what, path, strerror(errno));
-    int answer = input_read(fd < 0 ? own : fd, ret, &size, problem);
+    int answer = input_read(fd < 0 ? own : fd, ret, &size, &why);
     if (own >= 0)
         close(own);
     if (answer == INPUT_TOO_LARGE)
         return problem_set(problem, "The %s %s has %lld bytes; %zu are the maximum.", what, path ? path : "", (long long)size, ret->max);
+    if (answer < 0)
+        return problem_set(problem, "The %s %s is of no use: %s", what, path ? path : "", why.text);
     return answer;
 }
