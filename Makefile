@@ -52,7 +52,7 @@ demo: build     ## the main job on the sample screenshots, results as they come
 	@python3 tools/demo.py $(B)/rivulet
 
 sim: build      ## the simulator: N lives (2000) from seed SEED (1)
-	@$(B)/sim --seeds $(N) --from $(SEED)
+	@$(B)/sim --seeds $(N) --seed $(SEED)
 
 fuzz: build     ## the fuzz targets, TIME seconds (60) each
 	@TIME=$(or $(TIME),60) sh tests/fuzz/run.sh

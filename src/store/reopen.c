@@ -32,6 +32,8 @@ static void told_job(void *data, int64_t number, struct bytes id, int state, str
     struct live *live = live_new(store, job, store_pipeline(store, &job->hash));
     live->fresh_from = job->seq + 1;
     live_register(live);
+    if (job->last_us > store->last_at_us)
+        store->last_at_us = job->last_us;
 }
 
 static void told_cell(void *data, int64_t job, uint32_t page, struct bytes body)

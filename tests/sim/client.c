@@ -1,0 +1,253 @@
+#include "sim.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A client submits one job: in one breath, or as a slow upload that may never see its seal. */
+struct client {
+    struct happening next;
+    struct sim *sim;
+    bool slow, vanishes, will_cancel, created;
+    struct live *live;            /* of an upload under way; one reference */
+    struct store_wait durable;
+    bool waiting;
+    char id[33];
+    int64_t total, sent;
+    bool done;
+};
+
+static const char *const owners[SIM_OWNERS] = {"ann", "bob", "cy", "di"};
+
+static void finished(struct client *client)
+{
+    if (client->done)
+        return;
+    client->done = true;
+    client->sim->clients_left--;
+    sim_not(client->sim, &client->next);
+}
+
+/* ---- items ---- */
+
+/* `count` items with the next numbers. Their texts live in `texts`. */
+static void make_items(struct sim *sim, struct item_spec *items, char (*texts)[2][64], int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        int64_t input = ++sim->inputs;
+        snprintf(texts[i][1], 64, "{\"in\":%lld}", (long long)input);
+        items[i] = (struct item_spec){.name = sim_name(input, texts[i][0]), .type = BYTES("image/jpeg"), .bytes = input};
+        if (sim_chance(sim, 3))
+            items[i].has_blob = true;
+        else
+            items[i].value = bytes_of(texts[i][1]);
+        if (sim_chance(sim, 8)) {
+            items[i].reject_error = BYTES("refused at the door");
+            items[i].reject_type = BYTES("validation");
+        }
+    }
+}
+
+static struct store_job make_job(struct sim *sim)
+{
+    unsigned pipeline = (unsigned)rng_below(&sim->rng, SIM_PIPELINES);
+    return (struct store_job){
+        .owner = bytes_of(owners[rng_below(&sim->rng, SIM_OWNERS)]),
+        .pipeline = sim->pipelines[pipeline],
+        .params = sim_chance(sim, 50) ? BYTES("{\"a\":\"b\"}") : (struct bytes){0},
+        .in_flight = (uint32_t)sim_spread(sim, 1, 16),
+        .ordered = sim_chance(sim, 30),
+    };
+}
+
+/* ---- after the answer ---- */
+
+static void cancel(struct sim *sim, struct happening *happening)
+{
+    struct client *client = HAPPENING_OF(happening, struct client, next);
+    struct live *live = sim_up(sim) ? store_get(sim->store, bytes_of(client->id)) : NULL;
+    if (live) {
+        bool had_ended = live_job(live)->ended;
+        sim_note(sim, "a client cancels", live_job(live)->job, -1, had_ended);
+        int answer = engine_cancel(sim->engine, live, BYTES("client"), BYTES("asked"));
+        SIM_CHECK(sim, answer == had_ended, "a cancel answered %d to a job that had%s ended", answer, had_ended ? "" : " not");
+        SIM_CHECK(sim, live_job(live)->ended, "a cancelled job did not end");
+    }
+    finished(client);
+}
+
+/* The 202: what it says must be on the disk. */
+static void answered(struct store_wait *wait)
+{
+    struct client *client = (struct client *)((char *)wait - offsetof(struct client, durable));
+    struct sim *sim = client->sim;
+    client->waiting = false;
+    model_catch_up(sim);
+    struct model_job *job = model_job_by_id(sim, bytes_of(client->id));
+    SIM_CHECK(sim, job && (client->slow || job->sealed) && (client->slow || job->total == client->total),
+              "a client was told of a job that is not on the disk");
+    sim_note(sim, "a client is answered", job->job, -1, job->total);
+    for (int64_t i = sim_between(sim, -1, 3); i > 0; i--)
+        reader_new(sim, job);
+    if (client->slow)
+        return;
+    if (client->will_cancel) {
+        client->next.call = cancel;
+        sim_at(sim, &client->next, sim_spread(sim, 100, 8 * SECOND));
+    } else {
+        finished(client);
+    }
+}
+
+static void answer_when_durable(struct client *client)
+{
+    client->waiting = true;
+    store_when(client->sim->store, &client->durable, store_pos(client->sim->store), answered);
+}
+
+static void remember_id(struct client *client, struct live *live)
+{
+    memcpy(client->id, live_job(live)->id, sizeof client->id);
+}
+
+/* ---- slow uploads ---- */
+
+static void let_go(struct client *client)
+{
+    live_unref(client->live);
+    client->live = NULL;
+}
+
+static void upload(struct sim *sim, struct happening *happening)
+{
+    struct client *client = HAPPENING_OF(happening, struct client, next);
+    struct problem problem = {0};
+    struct item_spec items[40];
+    char texts[40][2][64];
+    if (store_busy(sim->store)) {
+        sim_at(sim, happening, 50 * MS);
+        return;
+    }
+    if (client->vanishes && sim_chance(sim, 30)) {
+        sim_note(sim, "an upload breaks off", live_job(client->live)->job, -1, client->sent);
+        store_cancel(sim->store, client->live, BYTES("server"), BYTES("upload was cut off"), BYTES("upload was cut off"));
+        let_go(client);
+        finished(client);
+        return;
+    }
+    int64_t count = client->total - client->sent < 40 ? client->total - client->sent : sim_between(sim, 1, 40);
+    make_items(sim, items, texts, count);
+    if (store_add(sim->store, client->live, items, (size_t)count, &problem))
+        sim_fail(sim, "items were refused: %s", problem.text);
+    client->sent += count;
+    if (client->sent < client->total || client->vanishes) {
+        sim_at(sim, happening, sim_spread(sim, MS, 2 * SECOND));
+        return;
+    }
+    store_seal(sim->store, client->live);
+    let_go(client);
+    client->slow = false;
+    if (client->waiting)
+        store_unwait(&client->durable);
+    answer_when_durable(client);
+}
+
+static void begin_upload(struct client *client)
+{
+    struct sim *sim = client->sim;
+    struct store_job job = make_job(sim);
+    client->live = live_ref(store_create(sim->store, &job));
+    remember_id(client, client->live);
+    sim_note(sim, "an upload begins", live_job(client->live)->job, -1, client->total);
+    client->created = true;
+    client->next.call = upload;
+    sim_at(sim, &client->next, sim_spread(sim, MS, SECOND));
+    answer_when_durable(client);
+}
+
+/* ---- in one breath ---- */
+
+static void submit(struct client *client)
+{
+    struct sim *sim = client->sim;
+    struct store_job job = make_job(sim);
+    struct problem problem = {0};
+    bool busy;
+    struct item_spec *items MEM_OWNED = mem_new((size_t)client->total * sizeof *items + 1);
+    char (*texts)[2][64] = mem_new((size_t)client->total * sizeof *texts + 1);
+    int64_t inputs = sim->inputs;
+    make_items(sim, items, texts, client->total);
+    struct live *live = engine_submit(sim->engine, &job, items, (size_t)client->total, &busy, &problem);
+    free(texts);
+    SIM_CHECK(sim, busy == !live, "a job was refused for no reason: %s", problem.text);
+    SIM_CHECK(sim, !busy || sim->disk_full, "a job was refused while the disk had room: %s", problem.text);
+    SIM_CHECK(sim, busy || !sim->disk_full, "a job was taken while the disk was full");
+    if (busy) {
+        sim->inputs = inputs;
+        sim_at(sim, &client->next, sim_between(sim, MS, SECOND));
+        return;
+    }
+    sim_note(sim, "a job is submitted", live_job(live)->job, -1, client->total);
+    client->created = true;
+    remember_id(client, live);
+    answer_when_durable(client);
+}
+
+static void begin(struct sim *sim, struct happening *happening)
+{
+    struct client *client = HAPPENING_OF(happening, struct client, next);
+    if (!sim_up(sim) || (client->slow && store_busy(sim->store)))
+        sim_at(sim, happening, sim_between(sim, MS, SECOND));
+    else if (client->slow)
+        begin_upload(client);
+    else
+        submit(client);
+}
+
+static int64_t draw_total(struct sim *sim)
+{
+    if (sim_chance(sim, 8))
+        return 0;
+    if (sim_chance(sim, 20))
+        return 1;
+    return sim->temper.items_max == 2000 && sim_chance(sim, 30) ? 2000 : sim_spread(sim, 1, sim->temper.items_max > 200 ? 100 : sim->temper.items_max);
+}
+
+void clients_begin(struct sim *sim)
+{
+    sim->clients = mem_new(sim->temper.clients * sizeof *sim->clients);
+    sim->clients_left = sim->temper.clients;
+    for (unsigned i = 0; i < sim->temper.clients; i++) {
+        struct client *client = &sim->clients[i];
+        client->sim = sim;
+        client->slow = sim_chance(sim, 25);
+        client->vanishes = client->slow && sim_chance(sim, 25);
+        client->will_cancel = sim_chance(sim, 15);
+        client->total = draw_total(sim);
+        client->next.call = begin;
+        sim_at(sim, &client->next, sim_between(sim, 0, sim->temper.turbulent_us * 3 / 4));
+    }
+}
+
+/* A client whose server went away does not come back: whether its job lives on is for the log to say. */
+void clients_leave(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->temper.clients; i++) {
+        struct client *client = &sim->clients[i];
+        bool told = client->created && !client->waiting && !client->live;
+        if (client->waiting)
+            store_unwait(&client->durable);
+        client->waiting = false;
+        if (client->live)
+            let_go(client);
+        if (client->created && !told)
+            finished(client);
+    }
+}
+
+void clients_end(struct sim *sim)
+{
+    free(sim->clients);
+}

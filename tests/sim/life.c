@@ -1,0 +1,402 @@
+#include "sim.h"
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "core/document.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BEGINNING 1790000000000000LL       /* wall time at which every life begins */
+
+enum {
+    HAPPENINGS_MAX = 3000000,              /* a life goes round in circles beyond it */
+    CALM_SECONDS_MAX = 1800,               /* virtual; by then everything must have ended */
+};
+
+/* ---- chance and time ---- */
+
+bool sim_chance(struct sim *sim, unsigned percent)
+{
+    return rng_below(&sim->rng, 100) < percent;
+}
+
+int64_t sim_between(struct sim *sim, int64_t from, int64_t to)
+{
+    return from + (int64_t)rng_below(&sim->rng, (uint64_t)(to - from) + 1);
+}
+
+int64_t sim_spread(struct sim *sim, int64_t from, int64_t to)
+{
+    while (to > 2 * from && sim_chance(sim, 75))
+        to /= 2;
+    return sim_between(sim, from, to);
+}
+
+void sim_at(struct sim *sim, struct happening *happening, int64_t delay_us)
+{
+    heap_leave(&sim->timeline, &happening->node);
+    heap_add(&sim->timeline, &happening->node, sim->now_us + delay_us);
+}
+
+void sim_not(struct sim *sim, struct happening *happening)
+{
+    heap_leave(&sim->timeline, &happening->node);
+}
+
+struct bytes sim_name(int64_t input, char ret[64])
+{
+    static const char *const names[] = {"deck %lld.jpg", "\xe6\x98\x93\xe7\xbb\x8f %lld.png", "a\"b\\c %lld", "tab\there %lld", ".%lld"};
+    snprintf(ret, 64, names[input % 5], (long long)input);
+    return bytes_of(ret);
+}
+
+static int64_t now_us(void *data)
+{
+    return ((struct sim *)data)->now_us;
+}
+
+static int64_t wall_us(void *data)
+{
+    struct sim *sim = data;
+    return BEGINNING + sim->now_us + sim->wall_offset_us;
+}
+
+static uint64_t chance(void *data)
+{
+    return rng_next(&((struct sim *)data)->rng);
+}
+
+static void new_id(void *data, char ret[33])
+{
+    struct sim *sim = data;
+    snprintf(ret, 33, "%016llx%016llx", (unsigned long long)rng_next(&sim->rng), (unsigned long long)rng_next(&sim->rng));
+}
+
+/* ---- the engine's world ---- */
+
+static void run_at(void *data, int64_t at_us)
+{
+    struct sim *sim = data;
+    int64_t delay = at_us > sim->now_us ? at_us - sim->now_us : 0;
+    if (!sim->run.node.place || sim->run.node.key > sim->now_us + delay)
+        sim_at(sim, &sim->run, delay);
+}
+
+static int open_blob(void *data, const struct sha *sha)
+{
+    return sim_chance(data, 10) ? -ENOENT : open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void run_engine(struct sim *sim, struct happening *happening)
+{
+    engine_run(sim->engine);
+}
+
+/* ---- the machine ---- */
+
+bool sim_up(const struct sim *sim)
+{
+    return sim->engine != NULL;
+}
+
+static void boot(struct sim *sim, struct happening *happening)
+{
+    struct store_world world = {.data = sim, .now_us = now_us, .wall_us = wall_us, .random = chance, .id = new_id, .id_data = sim};
+    struct problem problem = {0};
+    sim->store = store_new(&world);
+    sim->log = memory_open(sim->disk, wall_us(sim) / SECOND, store_opening(sim->store));
+    sim->disk_full = false;
+    sim_note(sim, "the machine boots", 0, -1, store_opening(sim->store)->epoch);
+    sim->model.epoch = store_opening(sim->store)->epoch;
+    model_opened(sim);
+    if (store_start(sim->store, sim->log, &problem))
+        sim_fail(sim, "the store does not start: %s", problem.text);
+    model_started(sim);
+    crew_boot(sim);
+    struct engine_options options = {.world = {.data = sim, .now_us = now_us, .wall_us = wall_us, .run_at = run_at, .open_blob = open_blob},
+                                     .store = sim->store, .crew = &sim->crew,
+                                     .retention_us = sim->temper.prunes ? 20 * SECOND : 0};
+    sim->engine = engine_new(&options);
+    sim->drained = false;
+}
+
+static void machine_off(struct sim *sim)
+{
+    sim_not(sim, &sim->sync);
+    sim_not(sim, &sim->pump);
+    sim_not(sim, &sim->run);
+    sim_not(sim, &sim->disk_freed);
+    sim->log = NULL;
+    sim->store = NULL;
+    sim->engine = NULL;
+}
+
+static void power_cut(struct sim *sim)
+{
+    model_catch_up(sim);
+    sim_note(sim, "THE POWER GOES; rows lost", 0, -1, (int64_t)memory_waiting(sim->log));
+    sim_tally(TALLY_CUTS, 1);
+    crew_power_cut(sim);
+    engine_free(sim->engine);
+    clients_leave(sim);
+    readers_leave(sim);
+    store_forget(sim->store);
+    memory_crash(sim->log);
+    machine_off(sim);
+}
+
+static void now_idle(void *data)
+{
+    ((struct sim *)data)->drained = true;
+}
+
+/* Everything that was accepted is durable behind a clean stop. */
+static void clean_stop(struct sim *sim)
+{
+    sim_note(sim, "a clean stop", 0, -1, 0);
+    sim_tally(TALLY_STOPS, 1);
+    engine_drain(sim->engine, now_idle, sim);
+    crew_power_cut(sim);
+    engine_free(sim->engine);
+    clients_leave(sim);
+    readers_leave(sim);
+    uint64_t pos = store_pos(sim->store);
+    store_close(sim->store);
+    machine_off(sim);
+    model_catch_up(sim);
+    SIM_CHECK(sim, sim->model.rows_count == pos, "a clean stop left %llu of %llu events behind",
+              (unsigned long long)(pos - sim->model.rows_count), (unsigned long long)pos);
+}
+
+/* ---- the disk's moments ---- */
+
+static void sync_some(struct sim *sim, struct happening *happening)
+{
+    size_t waiting = memory_waiting(sim->log);
+    size_t count = sim_chance(sim, 30) && waiting ? (size_t)sim_between(sim, 1, (int64_t)waiting) : waiting;
+    count = memory_sync(sim->log, count);
+    sim->idle = !count;
+    if (count)
+        sim_note(sim, "durable", 0, -1, (int64_t)memory_last_pos(sim->disk));
+    model_catch_up(sim);
+    if (memory_waiting(sim->log) && !sim->disk_full)
+        sim_at(sim, &sim->sync, sim_between(sim, 100, 3 * MS));
+}
+
+static void pump(struct sim *sim, struct happening *happening)
+{
+    sim->idle = !memory_pump(sim->log);
+}
+
+/* Rows, flushes and questions may have been handed over just now: the disk looks for them in a moment. */
+static void wake_disk(struct sim *sim)
+{
+    if (!sim->sync.node.place && !sim->disk_full)
+        sim_at(sim, &sim->sync, sim_between(sim, 100, 3 * MS));
+    if (!sim->pump.node.place)
+        sim_at(sim, &sim->pump, sim_between(sim, 50, 5 * MS));
+}
+
+static void disk_freed(struct sim *sim, struct happening *happening)
+{
+    sim_note(sim, "the disk takes rows again", 0, -1, 0);
+    sim->disk_full = false;
+    memory_full(sim->log, false);
+}
+
+static void fill_disk(struct sim *sim)
+{
+    if (sim->disk_full)
+        return;
+    sim_note(sim, "the disk is full", 0, -1, 0);
+    sim->disk_full = true;
+    sim_not(sim, &sim->sync);
+    memory_full(sim->log, true);
+    sim_at(sim, &sim->disk_freed, sim_spread(sim, 50 * MS, 3 * SECOND));
+}
+
+/* ---- trouble ---- */
+
+static void jump_wall(struct sim *sim)
+{
+    int64_t jump = sim_spread(sim, SECOND, 40LL * 86400 * SECOND) * (sim_chance(sim, 50) ? 1 : -1);
+    sim->wall_offset_us += jump;
+    sim_note(sim, "the wall clock jumps, s", 0, -1, jump / SECOND);
+}
+
+static void trouble(struct sim *sim, struct happening *happening)
+{
+    if (sim->calm)
+        return;
+    if (sim_up(sim) && sim_chance(sim, sim->temper.cut_percent)) {
+        if (sim_chance(sim, 20))
+            clean_stop(sim);
+        else
+            power_cut(sim);
+        sim_at(sim, &sim->boot, sim_chance(sim, 10) ? sim_between(sim, SECOND, 60 * SECOND) : sim_spread(sim, MS, 2 * SECOND));
+    } else if (sim_up(sim)) {
+        switch (sim_between(sim, 0, 2)) {
+        case 0: fill_disk(sim); break;
+        case 1: jump_wall(sim); break;
+        case 2: crew_lose_one(sim); break;
+        }
+    }
+    sim_at(sim, &sim->trouble, sim_between(sim, 0, 2 * sim->temper.trouble_us));
+}
+
+static void calm_down(struct sim *sim)
+{
+    sim->calm = true;
+    sim->calm_since_us = sim->now_us;
+    sim_not(sim, &sim->trouble);
+    sim_note(sim, "from now on nothing goes wrong", 0, -1, 0);
+    if (sim->disk_freed.node.place)
+        sim_at(sim, &sim->disk_freed, 0);
+}
+
+/* ---- a life ---- */
+
+static void draw_temper(struct sim *sim)
+{
+    struct temper *temper = &sim->temper;
+    *temper = (struct temper){
+        .turbulent_us = sim_between(sim, 2, 30) * SECOND,
+        .trouble_us = sim_spread(sim, 100 * MS, 8 * SECOND),
+        .clients = (unsigned)sim_between(sim, 1, 14),
+        .slots = (unsigned)sim_between(sim, 1, 8),
+        .hang_percent = (unsigned)sim_spread(sim, 1, 40),
+        .fail_percent = (unsigned)sim_spread(sim, 1, 40),
+        .slow_percent = (unsigned)sim_spread(sim, 1, 60),
+        .items_max = (unsigned)sim_spread(sim, 8, 300),
+        .cut_percent = (unsigned)sim_between(sim, 0, 90),
+        .prunes = sim_chance(sim, 20),
+    };
+    if (sim->seed % 50 == 7)          /* a large job */
+        temper->items_max = 2000;
+    if (sim->seed % 16 == 5) {        /* the same few items are interrupted again and again */
+        temper->hang_percent = 90;
+        temper->clients = 3;
+        temper->cut_percent = 90;
+        temper->turbulent_us = 30 * SECOND;
+        temper->trouble_us = SECOND;
+    }
+}
+
+static void begin(struct sim *sim)
+{
+    static const char *const texts[SIM_PIPELINES] = {
+        "{\"name\":\"one\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
+        "{\"name\":\"two\",\"result_key\":\"r\",\"legs\":[{\"stages\":[\"a\",\"b\"],\"timeout_s\":10,\"attempts\":2},{\"stages\":[\"c\"],\"timeout_s\":20}]}",
+        "{\"name\":\"three\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":1},{\"stages\":[\"b\"],\"timeout_s\":30,\"attempts\":4,\"backoff_ms\":[0,10]},{\"stages\":[\"c\"]}]}",
+        "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
+    };
+    struct problem problem = {0};
+    for (size_t i = 0; i < SIM_PIPELINES; i++)
+        if (!(sim->pipelines[i] = pipeline_parse(bytes_of(texts[i]), &problem)))
+            sim_fail(sim, "%s", problem.text);
+    sim->boot.call = boot;
+    sim->sync.call = sync_some;
+    sim->pump.call = pump;
+    sim->run.call = run_engine;
+    sim->trouble.call = trouble;
+    sim->disk_freed.call = disk_freed;
+    list_init(&sim->ghosts);
+    list_init(&sim->readers);
+    sim->disk = memory_disk_new();
+    draw_temper(sim);
+    crew_begin(sim);
+    clients_begin(sim);
+    sim_at(sim, &sim->boot, 0);
+    sim_at(sim, &sim->trouble, sim->temper.trouble_us);
+}
+
+static bool all_ended(const struct sim *sim)
+{
+    return sim->calm && sim_up(sim) && !sim->clients_left && !sim->readers_left && !sim->model.jobs_open && !memory_waiting(sim->log);
+}
+
+static void step(struct sim *sim)
+{
+    struct heap_node *top = heap_top(&sim->timeline);
+    if (!top)
+        sim_fail(sim, "nothing will ever happen any more: %u jobs have not ended, %u clients and %u readers wait", sim->model.jobs_open,
+                 sim->clients_left, sim->readers_left);
+    struct happening *happening = HEAP_OF(top, struct happening, node);
+    bool was_full = sim->disk_full;
+    heap_leave(&sim->timeline, top);
+    if (top->key > sim->now_us)
+        sim->now_us = top->key;
+    sim->idle = false;
+    happening->call(sim, happening);
+    if (sim_up(sim)) {
+        model_accepted(sim, was_full && sim->disk_full);
+        if (!sim->idle)
+            wake_disk(sim);
+    }
+}
+
+static void check_found(void *data, struct live *live)
+{
+    struct sim *sim = data;
+    struct buf have BUF_OWNED, want BUF_OWNED;
+    buf_init(&have, 1 << 20);
+    buf_init(&want, 1 << 20);
+    if (!live)
+        return;
+    struct model_job *job = model_job(sim, live_job(live)->job);
+    SIM_CHECK(sim, job, "the store knows a job that the log does not");
+    model_fold(sim, job);
+    document_job(live_job(live), &have);
+    document_job(job->shadow, &want);
+    SIM_CHECK(sim, bytes_equal(buf_bytes(&have), buf_bytes(&want)), "the document of job %lld is not that of its log:\n%.*s\n%.*s",
+              (long long)job->job, BYTES_ARG(buf_bytes(&have)), BYTES_ARG(buf_bytes(&want)));
+}
+
+/* After everything has ended: once more through the disk, and every job is as its log says. */
+static void last_look(struct sim *sim)
+{
+    if (sim_chance(sim, 50))
+        power_cut(sim);
+    else
+        clean_stop(sim);
+    boot(sim, &sim->boot);
+    for (size_t i = 0; i < sim->model.jobs_count; i++)
+        store_find(sim->store, bytes_of(sim->model.jobs[i]->id), check_found, sim);
+    memory_auto(sim->log, true);
+    clean_stop(sim);
+}
+
+static void end(struct sim *sim)
+{
+    clients_end(sim);
+    readers_end(sim);
+    crew_end(sim);
+    model_done(sim);
+    memory_disk_free(sim->disk);
+    heap_done(&sim->timeline);
+    for (size_t i = 0; i < SIM_PIPELINES; i++)
+        pipeline_free(sim->pipelines[i]);
+}
+
+void life(uint64_t seed, bool verbose)
+{
+    struct sim sim = {.seed = seed, .verbose = verbose, .rng = {seed * 0x9e3779b97f4a7c15ULL + 1}};
+    report_begin(&sim);
+    begin(&sim);
+    while (!all_ended(&sim)) {
+        if (!sim.calm && sim.now_us >= sim.temper.turbulent_us)
+            calm_down(&sim);
+        step(&sim);
+        SIM_CHECK(&sim, ++sim.happened < HAPPENINGS_MAX, "the life goes round in circles");
+        SIM_CHECK(&sim, !sim.calm || sim.now_us < sim.calm_since_us + CALM_SECONDS_MAX * SECOND,
+                  "%u jobs have not ended, %u clients and %u readers wait, long after everything was well", sim.model.jobs_open,
+                  sim.clients_left, sim.readers_left);
+    }
+    last_look(&sim);
+    sim_tally(TALLY_EVENTS, sim.model.rows_count);
+    sim_tally(TALLY_JOBS, sim.model.jobs_count);
+    end(&sim);
+}
