@@ -257,3 +257,39 @@ void json_tree(struct buf *buf, struct json_object *object)
     comma(buf);
     buf_text(buf, json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 }
+
+void json_put_bytes(struct buf *buf, const char *key, struct bytes text)
+{
+    json_key(buf, key);
+    json_bytes(buf, text);
+}
+
+void json_put_text(struct buf *buf, const char *key, const char *text)
+{
+    json_key(buf, key);
+    json_text(buf, text);
+}
+
+void json_put_int(struct buf *buf, const char *key, int64_t value)
+{
+    json_key(buf, key);
+    json_int(buf, value);
+}
+
+void json_put_real(struct buf *buf, const char *key, double value)
+{
+    json_key(buf, key);
+    json_real(buf, value);
+}
+
+void json_put_flag(struct buf *buf, const char *key, bool value)
+{
+    json_key(buf, key);
+    json_flag(buf, value);
+}
+
+void json_put_raw(struct buf *buf, const char *key, struct bytes json)
+{
+    json_key(buf, key);
+    json_raw(buf, json);
+}

@@ -39,4 +39,11 @@ void json_real(struct buf *buf, double value);               /* shortest of up t
 void json_flag(struct buf *buf, bool value);
 void json_null(struct buf *buf);
 void json_raw(struct buf *buf, struct bytes json);           /* splice ready JSON */
+/* A key and its value at once. */
+void json_put_bytes(struct buf *buf, const char *key, struct bytes text);
+void json_put_text(struct buf *buf, const char *key, const char *text);
+void json_put_int(struct buf *buf, const char *key, int64_t value);
+void json_put_real(struct buf *buf, const char *key, double value);
+void json_put_flag(struct buf *buf, const char *key, bool value);
+void json_put_raw(struct buf *buf, const char *key, struct bytes json);
 void json_tree(struct buf *buf, struct json_object *object);    /* a json-c tree, plain, UTF-8, slashes not escaped */

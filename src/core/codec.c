@@ -8,16 +8,10 @@
 
 /* ---- writing ---- */
 
-static void put_text(struct buf *buf, const char *key, struct bytes text)
-{
-    json_key(buf, key);
-    json_bytes(buf, text);
-}
-
 static void put_text_if(struct buf *buf, const char *key, struct bytes text)
 {
     if (text.count)
-        put_text(buf, key, text);
+        json_put_bytes(buf, key, text);
 }
 
 static void put_raw_if(struct buf *buf, const char *key, struct bytes json)
@@ -30,12 +24,6 @@ static void put_raw_if(struct buf *buf, const char *key, struct bytes json)
     for (; buf_ok(buf) && from < buf->count; from++)    /* line ends can stand between values only: a body is one line */
         if (buf->at[from] == '\n' || buf->at[from] == '\r')
             buf->at[from] = ' ';
-}
-
-static void put_int(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
 }
 
 static void put_counts(struct buf *buf, const struct counts *counts)
@@ -54,20 +42,19 @@ static void put_sha(struct buf *buf, const char *key, const struct sha *sha)
 {
     char hex[SHA_HEX_SIZE];
     sha_hex(sha, hex);
-    put_text(buf, key, bytes_of(hex));
+    json_put_bytes(buf, key, bytes_of(hex));
 }
 
 static void put_created(struct buf *buf, const struct event *event)
 {
-    put_text(buf, "id", event->created.id);
-    put_text(buf, "owner", event->created.owner);
-    put_text(buf, "pipeline", event->created.pipeline);
+    json_put_bytes(buf, "id", event->created.id);
+    json_put_bytes(buf, "owner", event->created.owner);
+    json_put_bytes(buf, "pipeline", event->created.pipeline);
     put_sha(buf, "hash", &event->created.hash);
     put_raw_if(buf, "params", event->created.params);
-    put_int(buf, "in_flight", event->created.in_flight);
-    json_key(buf, "ordered");
-    json_flag(buf, event->created.ordered);
-    put_text(buf, "result_key", event->created.result_key);
+    json_put_int(buf, "in_flight", event->created.in_flight);
+    json_put_flag(buf, "ordered", event->created.ordered);
+    json_put_bytes(buf, "result_key", event->created.result_key);
     put_text_if(buf, "retry_of", event->created.retry_of);
     put_text_if(buf, "trace", event->created.trace);
 }
@@ -75,9 +62,9 @@ static void put_created(struct buf *buf, const struct event *event)
 static void put_spec(struct buf *buf, const struct item_spec *item)
 {
     json_open(buf, '{');
-    put_text(buf, "name", item->name);
+    json_put_bytes(buf, "name", item->name);
     put_text_if(buf, "type", item->type);
-    put_int(buf, "bytes", item->bytes);
+    json_put_int(buf, "bytes", item->bytes);
     if (item->has_blob)
         put_sha(buf, "blob", &item->blob);
     put_text_if(buf, "path", item->path);
@@ -86,8 +73,8 @@ static void put_spec(struct buf *buf, const struct item_spec *item)
     if (item->reject_error.count) {
         json_key(buf, "reject");
         json_open(buf, '{');
-        put_text(buf, "error", item->reject_error);
-        put_text(buf, "error_type", item->reject_type);
+        json_put_bytes(buf, "error", item->reject_error);
+        json_put_bytes(buf, "error_type", item->reject_type);
         json_close(buf, '}');
     }
     json_close(buf, '}');
@@ -95,7 +82,7 @@ static void put_spec(struct buf *buf, const struct item_spec *item)
 
 static void put_added(struct buf *buf, const struct event *event)
 {
-    put_int(buf, "first", event->added.first);
+    json_put_int(buf, "first", event->added.first);
     json_key(buf, "items");
     json_open(buf, '[');
     for (size_t i = 0; i < event->added.count; i++)
@@ -114,23 +101,22 @@ static void put_skipped(struct buf *buf, const struct event *event)
         json_close(buf, ']');
     }
     json_close(buf, ']');
-    put_text(buf, "reason", event->skipped.reason);
+    json_put_bytes(buf, "reason", event->skipped.reason);
 }
 
 static void put_ended(struct buf *buf, const struct event *event)
 {
-    put_text(buf, "status", bytes_of(job_status_name(event->ended.status)));
+    json_put_bytes(buf, "status", bytes_of(job_status_name(event->ended.status)));
     put_counts(buf, &event->counts);
     put_raw_if(buf, "summary", event->ended.summary);
-    json_key(buf, "seconds");
-    json_real(buf, event->ended.seconds);
+    json_put_real(buf, "seconds", event->ended.seconds);
     put_text_if(buf, "error", event->ended.error);
 }
 
 static void put_error(struct buf *buf, struct bytes error, struct bytes error_type)
 {
-    put_text(buf, "error", error);
-    put_text(buf, "error_type", error_type);
+    json_put_bytes(buf, "error", error);
+    json_put_bytes(buf, "error_type", error_type);
 }
 
 static void put_body(struct buf *buf, const struct event *event)
@@ -138,35 +124,34 @@ static void put_body(struct buf *buf, const struct event *event)
     switch (event->kind) {
     case EVENT_JOB_CREATED: put_created(buf, event); break;
     case EVENT_ITEMS_ADDED: put_added(buf, event); break;
-    case EVENT_JOB_SEALED: put_int(buf, "total", event->sealed.total); break;
+    case EVENT_JOB_SEALED: json_put_int(buf, "total", event->sealed.total); break;
     case EVENT_ITEM_STARTED:
-        put_int(buf, "leg", event->started.leg);
-        put_text(buf, "why", bytes_of(start_why_name(event->started.why)));
+        json_put_int(buf, "leg", event->started.leg);
+        json_put_bytes(buf, "why", bytes_of(start_why_name(event->started.why)));
         break;
     case EVENT_ITEM_STEPPED:
-        put_int(buf, "leg", event->stepped.leg);
+        json_put_int(buf, "leg", event->stepped.leg);
         put_raw_if(buf, "value", event->stepped.value);
         put_raw_if(buf, "stats", event->stepped.stats);
         put_raw_if(buf, "usage", event->stepped.usage);
         break;
     case EVENT_ITEM_WAITING:
-        put_int(buf, "leg", event->waiting.leg);
+        json_put_int(buf, "leg", event->waiting.leg);
         put_raw_if(buf, "remote", event->waiting.remote);
         break;
     case EVENT_ITEM_RETRY:
-        put_int(buf, "leg", event->retry.leg);
+        json_put_int(buf, "leg", event->retry.leg);
         put_error(buf, event->retry.error, event->retry.error_type);
-        put_int(buf, "tries", event->retry.tries);
-        put_int(buf, "due_at", event->retry.due_at_us);
+        json_put_int(buf, "tries", event->retry.tries);
+        json_put_int(buf, "due_at", event->retry.due_at_us);
         if (event->retry.input)
-            put_int(buf, "input", (int64_t)event->retry.input);
+            json_put_int(buf, "input", (int64_t)event->retry.input);
         break;
     case EVENT_ITEM_DONE:
         put_raw_if(buf, "result", event->done.result);
         put_raw_if(buf, "stats", event->done.stats);
         if (event->done.has_score) {
-            json_key(buf, "score");
-            json_real(buf, event->done.score);
+            json_put_real(buf, "score", event->done.score);
         }
         put_raw_if(buf, "usage", event->done.usage);
         break;
@@ -176,19 +161,19 @@ static void put_body(struct buf *buf, const struct event *event)
         break;
     case EVENT_ITEMS_SKIPPED: put_skipped(buf, event); break;
     case EVENT_JOB_CANCELLING:
-        put_text(buf, "by", event->cancelling.by);
-        put_text(buf, "reason", event->cancelling.reason);
+        json_put_bytes(buf, "by", event->cancelling.by);
+        json_put_bytes(buf, "reason", event->cancelling.reason);
         break;
     case EVENT_JOB_ENDED: put_ended(buf, event); break;
     case EVENT_RECORD_DONE:
-        put_int(buf, "leg", event->record_done.leg);
-        put_int(buf, "record", event->record_done.record);
+        json_put_int(buf, "leg", event->record_done.leg);
+        json_put_int(buf, "record", event->record_done.record);
         put_raw_if(buf, "value", event->record_done.value);
         put_raw_if(buf, "usage", event->record_done.usage);
         break;
     case EVENT_RECORD_FAILED:
-        put_int(buf, "leg", event->record_failed.leg);
-        put_int(buf, "record", event->record_failed.record);
+        json_put_int(buf, "leg", event->record_failed.leg);
+        json_put_int(buf, "record", event->record_failed.record);
         put_error(buf, event->record_failed.error, event->record_failed.error_type);
         break;
     case EVENT_NONE:
@@ -202,7 +187,7 @@ struct row *codec_encode(const struct event *event, size_t body_max)
     buf_init(&body, body_max);
     json_open(&body, '{');
     if (event_is_item(event->kind)) {
-        put_text(&body, "name", event->name);
+        json_put_bytes(&body, "name", event->name);
         put_counts(&body, &event->counts);
     }
     put_body(&body, event);

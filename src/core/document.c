@@ -15,34 +15,24 @@ static void put_time(struct buf *buf, const char *key, int64_t wall_us)
     json_text(buf, text);
 }
 
-static void put_int(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
-}
-
 void document_job(const struct job *job, struct buf *buf)
 {
     json_open(buf, '{');
-    json_key(buf, "id");
-    json_text(buf, job->id);
-    json_key(buf, "pipeline");
-    json_text(buf, job->pipeline);
-    json_key(buf, "status");
-    json_text(buf, job_status_name(job->status));
-    put_int(buf, "seq", (int64_t)job->seq);
-    put_int(buf, "total_batches", job->total);
-    put_int(buf, "batches_pending", job->counts.pending);
-    put_int(buf, "batches_processing", job->counts.processing);
-    put_int(buf, "batches_completed", job->counts.completed);
-    put_int(buf, "batches_failed", job->counts.failed);
-    put_int(buf, "batches_skipped", job->counts.skipped);
-    put_int(buf, "overall_progress", job_progress(job));
+    json_put_text(buf, "id", job->id);
+    json_put_text(buf, "pipeline", job->pipeline);
+    json_put_text(buf, "status", job_status_name(job->status));
+    json_put_int(buf, "seq", (int64_t)job->seq);
+    json_put_int(buf, "total_batches", job->total);
+    json_put_int(buf, "batches_pending", job->counts.pending);
+    json_put_int(buf, "batches_processing", job->counts.processing);
+    json_put_int(buf, "batches_completed", job->counts.completed);
+    json_put_int(buf, "batches_failed", job->counts.failed);
+    json_put_int(buf, "batches_skipped", job->counts.skipped);
+    json_put_int(buf, "overall_progress", job_progress(job));
     put_time(buf, "created_at", job->created_us);
     put_time(buf, "started_at", job->started_us);
     put_time(buf, "completed_at", job->ended_us);
-    json_key(buf, "error");
-    json_text(buf, job->error);
+    json_put_text(buf, "error", job->error);
     json_key(buf, "summary");
     job_summary(job, buf);
     json_key(buf, "seconds");

@@ -380,16 +380,11 @@ void job_summary(const struct job *job, struct buf *buf)
         const struct job_sum *sum = &job->sums[i];
         json_key_bytes(buf, bytes_of(sum->name));
         json_open(buf, '{');
-        json_key(buf, "count");
-        json_int(buf, sum->count);
-        json_key(buf, "sum");
-        json_real(buf, sum->sum);
-        json_key(buf, "min");
-        json_real(buf, sum->min);
-        json_key(buf, "max");
-        json_real(buf, sum->max);
-        json_key(buf, "mean");
-        json_real(buf, sum->sum / (double)sum->count);
+        json_put_int(buf, "count", sum->count);
+        json_put_real(buf, "sum", sum->sum);
+        json_put_real(buf, "min", sum->min);
+        json_put_real(buf, "max", sum->max);
+        json_put_real(buf, "mean", sum->sum / (double)sum->count);
         json_close(buf, '}');
     }
     json_close(buf, '}');

@@ -8,24 +8,6 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "cells are stored as they stand in memory: little-endian");
 
-static void put_text(struct buf *buf, const char *key, const char *text)
-{
-    json_key(buf, key);
-    json_text(buf, text);
-}
-
-static void put_int(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
-}
-
-static void put_flag(struct buf *buf, const char *key, bool value)
-{
-    json_key(buf, key);
-    json_flag(buf, value);
-}
-
 /* Doubles go out in full, as their bits: a sum must not drift by being flushed. */
 static void put_real(struct buf *buf, double value)
 {
@@ -38,35 +20,34 @@ static void put_header(struct buf *buf, const struct job *job)
 {
     char hash[SHA_HEX_SIZE];
     sha_hex(&job->hash, hash);
-    put_int(buf, "job", job->job);
-    put_text(buf, "id", job->id);
-    put_text(buf, "owner", job->owner);
-    put_text(buf, "pipeline", job->pipeline);
-    put_text(buf, "hash", hash);
-    json_key(buf, "params");
-    json_raw(buf, bytes_of(job->params));
-    put_text(buf, "result_key", job->result_key);
-    put_text(buf, "retry_of", job->retry_of);
-    put_int(buf, "in_flight", job->in_flight);
-    put_flag(buf, "ordered", job->ordered);
+    json_put_int(buf, "job", job->job);
+    json_put_text(buf, "id", job->id);
+    json_put_text(buf, "owner", job->owner);
+    json_put_text(buf, "pipeline", job->pipeline);
+    json_put_text(buf, "hash", hash);
+    json_put_raw(buf, "params", bytes_of(job->params));
+    json_put_text(buf, "result_key", job->result_key);
+    json_put_text(buf, "retry_of", job->retry_of);
+    json_put_int(buf, "in_flight", job->in_flight);
+    json_put_flag(buf, "ordered", job->ordered);
 }
 
 static void put_state(struct buf *buf, const struct job *job)
 {
-    put_int(buf, "seq", (int64_t)job->seq);
-    put_int(buf, "pos", (int64_t)job->pos);
-    put_int(buf, "epoch", job->epoch);
-    put_int(buf, "created", job->created_us);
-    put_int(buf, "started", job->started_us);
-    put_int(buf, "finished", job->ended_us);
-    put_int(buf, "last", job->last_us);
-    put_flag(buf, "sealed", job->sealed);
-    put_flag(buf, "cancelling", job->cancelling);
-    put_flag(buf, "ended", job->ended);
-    put_int(buf, "status", job->status);
+    json_put_int(buf, "seq", (int64_t)job->seq);
+    json_put_int(buf, "pos", (int64_t)job->pos);
+    json_put_int(buf, "epoch", job->epoch);
+    json_put_int(buf, "created", job->created_us);
+    json_put_int(buf, "started", job->started_us);
+    json_put_int(buf, "finished", job->ended_us);
+    json_put_int(buf, "last", job->last_us);
+    json_put_flag(buf, "sealed", job->sealed);
+    json_put_flag(buf, "cancelling", job->cancelling);
+    json_put_flag(buf, "ended", job->ended);
+    json_put_int(buf, "status", job->status);
     if (job->error)
-        put_text(buf, "error", job->error);
-    put_int(buf, "total", job->total);
+        json_put_text(buf, "error", job->error);
+    json_put_int(buf, "total", job->total);
     json_key(buf, "counts");
     json_open(buf, '[');
     json_int(buf, job->counts.pending);

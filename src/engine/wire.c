@@ -10,12 +10,6 @@ static void path_put(struct buf *head, const char *key, const char *path)
     json_text(head, path);
 }
 
-static void number_put(struct buf *head, const char *key, int64_t number)
-{
-    json_key(head, key);
-    json_int(head, number);
-}
-
 static const char *engine_name(enum stage_engine engine)
 {
     return engine == STAGE_ENGINE_ONNX ? "onnx" : engine == STAGE_ENGINE_TESSERACT ? "tesseract" : "auto";
@@ -43,22 +37,20 @@ void wire_init(struct buf *head, const char *const *stages, size_t stages_count,
                int ret_fds[FRAME_FDS_MAX], size_t *ret_fds_count)
 {
     json_open(head, '{');
-    json_key(head, "frame");
-    json_text(head, "init");
+    json_put_text(head, "frame", "init");
     json_key(head, "stages");
     json_open(head, '[');
     for (size_t i = 0; i < stages_count; i++)
         json_text(head, stages[i]);
     json_close(head, ']');
-    json_key(head, "engine");
-    json_text(head, engine_name(outfit->engine));
+    json_put_text(head, "engine", engine_name(outfit->engine));
     path_put(head, "catalogue", outfit->catalogue_path);
     path_put(head, "model", outfit->model_path);
     path_put(head, "keys", outfit->keys_path);
     path_put(head, "library", outfit->library_path);
     path_put(head, "tessdata", outfit->tessdata_path);
-    number_put(head, "image_bytes_max", (int64_t)outfit->image_bytes_max);
-    number_put(head, "image_pixels_max", (int64_t)outfit->image_pixels_max);
+    json_put_int(head, "image_bytes_max", (int64_t)outfit->image_bytes_max);
+    json_put_int(head, "image_pixels_max", (int64_t)outfit->image_pixels_max);
     files_put(head, outfit, ret_fds, ret_fds_count);
     json_close(head, '}');
 }
@@ -66,23 +58,18 @@ void wire_init(struct buf *head, const char *const *stages, size_t stages_count,
 void wire_task(struct buf *head, struct buf *body, const struct task *task)
 {
     json_open(head, '{');
-    json_key(head, "frame");
-    json_text(head, "task");
-    number_put(head, "job", task->token.job);
-    number_put(head, "item", task->token.item);
-    number_put(head, "attempt", task->token.attempt);
-    number_put(head, "leg", task->leg);
-    json_key(head, "stages");
-    json_raw(head, task->stages);
-    json_key(head, "name");
-    json_bytes(head, task->name);
-    json_key(head, "type");
-    json_bytes(head, task->type);
+    json_put_text(head, "frame", "task");
+    json_put_int(head, "job", task->token.job);
+    json_put_int(head, "item", task->token.item);
+    json_put_int(head, "attempt", task->token.attempt);
+    json_put_int(head, "leg", task->leg);
+    json_put_raw(head, "stages", task->stages);
+    json_put_bytes(head, "name", task->name);
+    json_put_bytes(head, "type", task->type);
     if (task->input_fd >= 0) {
-        json_key(head, "input");
-        json_flag(head, true);
+        json_put_flag(head, "input", true);
     }
-    number_put(head, "params", (int64_t)task->params.count);
+    json_put_int(head, "params", (int64_t)task->params.count);
     json_close(head, '}');
     buf_put(body, task->params);
     buf_put(body, task->value);

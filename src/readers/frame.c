@@ -40,23 +40,11 @@ bool frame_id_parse(struct bytes id, int64_t *ret_epoch, uint64_t *ret_seq)
     return bytes_to_i64(epoch, ret_epoch) && bytes_to_u64(rest, ret_seq) && *ret_seq > 0;
 }
 
-static void put_int(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
-}
-
-static void put_text(struct buf *buf, const char *key, const char *value)
-{
-    json_key(buf, key);
-    json_text(buf, value);
-}
-
 static void put_time(struct buf *buf, const char *key, int64_t wall_us)
 {
     char text[TEXT_TIME_SIZE];
     text_time(wall_us, text);
-    put_text(buf, key, text);
+    json_put_text(buf, key, text);
 }
 
 /* Splice a field of the row's body under another name; without such a field nothing, or null. */
@@ -83,26 +71,26 @@ static int64_t int_of(const struct row *row, const char *field)
 
 static void put_item(struct buf *buf, const struct row *row)
 {
-    put_int(buf, "index", row->item);
+    json_put_int(buf, "index", row->item);
     splice(buf, "filename", row, "name", true);
 }
 
 static void seed_progress(const struct frame_header *header, const struct row *row, const char *status, bool with_id, struct buf *buf)
 {
     begin(buf, "progress");
-    put_int(buf, "current", row->item + 1);
-    put_int(buf, "total", header->total);
+    json_put_int(buf, "current", row->item + 1);
+    json_put_int(buf, "total", header->total);
     splice(buf, "filename", row, "name", true);
-    put_text(buf, "status", status);
+    json_put_text(buf, "status", status);
     end(buf, with_id ? row : NULL);
 }
 
 static void staged_progress(const char *status, const char *message, int percent, const struct row *row_of_id, struct buf *buf)
 {
     begin(buf, "progress");
-    put_text(buf, "status", status);
-    put_text(buf, "message", message);
-    put_int(buf, "progress", percent);
+    json_put_text(buf, "status", status);
+    json_put_text(buf, "message", message);
+    json_put_int(buf, "progress", percent);
     end(buf, row_of_id);
 }
 
@@ -134,8 +122,8 @@ static int seed_done(const struct frame_header *header, const struct row *row, s
     if (frame_blob(FACE_SEED, row, &sha) && !result.count) {    /* its blob is gone: the disk was tampered with */
         begin(buf, "error");
         put_item(buf, row);
-        put_text(buf, "error", "the result can no longer be read");
-        put_text(buf, "error_type", "processing");
+        json_put_text(buf, "error", "the result can no longer be read");
+        json_put_text(buf, "error_type", "processing");
         end(buf, row);
         return 1;
     }
@@ -194,13 +182,13 @@ static int seed_ended(enum face face, const struct row *row, struct buf *buf)
     counts_of(row, counts);
     begin(buf, "complete");
     if (face == FACE_STAGED) {
-        put_text(buf, "status", "complete");
-        put_text(buf, "message", counts[2] ? "Complete" : "Failed");
-        put_int(buf, "progress", 100);
+        json_put_text(buf, "status", "complete");
+        json_put_text(buf, "message", counts[2] ? "Complete" : "Failed");
+        json_put_int(buf, "progress", 100);
     }
-    put_int(buf, "total", counts[0] + counts[1] + counts[2] + counts[3] + counts[4]);
-    put_int(buf, "successful", counts[2]);
-    put_int(buf, "failed", counts[3] + counts[4]);
+    json_put_int(buf, "total", counts[0] + counts[1] + counts[2] + counts[3] + counts[4]);
+    json_put_int(buf, "successful", counts[2]);
+    json_put_int(buf, "failed", counts[3] + counts[4]);
     json_key(buf, "average_accuracy");
     frame_accuracy(row, buf);
     splice(buf, "processing_time_seconds", row, "seconds", true);
@@ -222,14 +210,14 @@ static int render_seed(const struct frame_header *header, enum face face, const 
 void frame_skipped(const struct row *row, int64_t item, struct bytes name, bool last, struct buf *buf)
 {
     begin(buf, "error");
-    put_int(buf, "index", item);
+    json_put_int(buf, "index", item);
     json_key(buf, "filename");
     if (name.at)
         json_bytes(buf, name);
     else
         json_null(buf);
-    put_text(buf, "error", "cancelled");
-    put_text(buf, "error_type", "processing");
+    json_put_text(buf, "error", "cancelled");
+    json_put_text(buf, "error_type", "processing");
     end(buf, last ? row : NULL);
 }
 
@@ -238,21 +226,20 @@ void frame_skipped(const struct row *row, int64_t item, struct bytes name, bool 
 static void job_begin(const struct frame_header *header, const struct row *row, const char *event, struct buf *buf)
 {
     begin(buf, event);
-    json_key(buf, "job");
-    json_bytes(buf, header->id);
+    json_put_bytes(buf, "job", header->id);
     put_time(buf, "at", row->at_us);
     if (!event_is_item(row->kind))
         return;
-    put_int(buf, "item", row->item);
+    json_put_int(buf, "item", row->item);
     splice(buf, "name", row, "name", true);
-    put_int(buf, "attempt", row->attempt);
+    json_put_int(buf, "attempt", row->attempt);
     splice(buf, "counts", row, "counts", true);
 }
 
 static void job_progress_frame(const struct frame_header *header, const struct row *row, const char *state, struct buf *buf)
 {
     job_begin(header, row, "progress", buf);
-    put_text(buf, "state", state);
+    json_put_text(buf, "state", state);
 }
 
 static void job_done(const struct frame_header *header, const struct row *row, struct buf *buf)
@@ -263,10 +250,8 @@ static void job_done(const struct frame_header *header, const struct row *row, s
         struct bytes blob = json_span(row_body(row), "result"), type = json_span(blob, "type");
         json_key(buf, "result_url");
         buf_print(buf, "\"/v1/jobs/%.*s/items/%lld/result\"", BYTES_ARG(header->id), (long long)row->item);
-        json_key(buf, "bytes");
-        json_raw(buf, json_span(blob, "bytes"));
-        json_key(buf, "type");
-        json_raw(buf, type.count ? type : BYTES("\"application/json\""));
+        json_put_raw(buf, "bytes", json_span(blob, "bytes"));
+        json_put_raw(buf, "type", type.count ? type : BYTES("\"application/json\""));
     } else {
         splice(buf, "result", row, "result", true);
     }
@@ -376,19 +361,16 @@ int frame_hint(const struct frame_header *header, enum face face, int64_t item, 
         return 0;
     begin(buf, "progress");
     if (face == FACE_STAGED) {
-        json_key(buf, "status");
-        json_bytes(buf, status);
-        put_text(buf, "message", hint_message(status));
-        put_int(buf, "progress", percent);
+        json_put_bytes(buf, "status", status);
+        json_put_text(buf, "message", hint_message(status));
+        json_put_int(buf, "progress", percent);
     } else {
-        json_key(buf, "job");
-        json_bytes(buf, header->id);
+        json_put_bytes(buf, "job", header->id);
         put_time(buf, "at", wall_us);
-        put_int(buf, "item", item);
-        put_text(buf, "state", "hint");
-        put_int(buf, "percent", percent);
-        json_key(buf, "status");
-        json_bytes(buf, status);
+        json_put_int(buf, "item", item);
+        json_put_text(buf, "state", "hint");
+        json_put_int(buf, "percent", percent);
+        json_put_bytes(buf, "status", status);
     }
     end(buf, NULL);
     return 1;
@@ -398,10 +380,9 @@ void frame_gap(const struct frame_header *header, enum face face, struct buf *bu
 {
     begin(buf, "gap");
     if (face == FACE_JOB) {
-        json_key(buf, "job");
-        json_bytes(buf, header->id);
+        json_put_bytes(buf, "job", header->id);
     }
-    put_text(buf, "reason", "restored");
+    json_put_text(buf, "reason", "restored");
     end(buf, NULL);
 }
 

@@ -4,10 +4,8 @@
 
 static void put_failed(struct buf *buf, struct bytes body)
 {
-    json_key(buf, "error");
-    json_raw(buf, json_span(body, "error"));
-    json_key(buf, "error_type");
-    json_raw(buf, json_span(body, "error_type"));
+    json_put_raw(buf, "error", json_span(body, "error"));
+    json_put_raw(buf, "error_type", json_span(body, "error_type"));
 }
 
 bool lines_render(const struct frame_header *header, const struct row *row, struct bytes result, struct buf *buf)
@@ -16,10 +14,8 @@ bool lines_render(const struct frame_header *header, const struct row *row, stru
     if (row->kind != EVENT_ITEM_DONE && row->kind != EVENT_ITEM_FAILED)
         return false;
     json_open(buf, '{');
-    json_key(buf, "index");
-    json_int(buf, row->item);
-    json_key(buf, "filename");
-    json_raw(buf, json_span(body, "name"));
+    json_put_int(buf, "index", row->item);
+    json_put_raw(buf, "filename", json_span(body, "name"));
     if (row->kind == EVENT_ITEM_FAILED) {
         put_failed(buf, body);
     } else {

@@ -206,24 +206,6 @@ static struct service_facts facts_of(const struct service *service)
     return facts;
 }
 
-static void put_text(struct buf *buf, const char *key, const char *value)
-{
-    json_key(buf, key);
-    json_text(buf, value);
-}
-
-static void put_int(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
-}
-
-static void put_flag(struct buf *buf, const char *key, bool value)
-{
-    json_key(buf, key);
-    json_flag(buf, value);
-}
-
 static void send(struct http_request *request, struct buf *buf)
 {
     http_header(request, "Cache-Control", "no-store");
@@ -238,13 +220,13 @@ static void health(struct http_request *request, void *data)
     buf_init(&buf, 4096);
     bool healthy = facts.ready && !store_disk_full(service->store) && !service->draining;
     json_open(&buf, '{');
-    put_text(&buf, "status", healthy ? "healthy" : "degraded");
-    put_text(&buf, "service", service->settings.name);
-    put_text(&buf, "version", service->settings.version);
-    put_flag(&buf, "matcher_loaded", facts.matcher_loaded);
-    put_int(&buf, "total_cards_in_db", facts.total_cards);
+    json_put_text(&buf, "status", healthy ? "healthy" : "degraded");
+    json_put_text(&buf, "service", service->settings.name);
+    json_put_text(&buf, "version", service->settings.version);
+    json_put_flag(&buf, "matcher_loaded", facts.matcher_loaded);
+    json_put_int(&buf, "total_cards_in_db", facts.total_cards);
     if (facts.notice)
-        put_text(&buf, "notice", facts.notice);
+        json_put_text(&buf, "notice", facts.notice);
     json_close(&buf, '}');
     send(request, &buf);
 }
@@ -259,10 +241,9 @@ static void stats(struct http_request *request, void *data)
     json_open(&buf, '{');
     json_key(&buf, "matcher");
     json_open(&buf, '{');
-    put_int(&buf, "total_cards", facts.total_cards);
-    put_int(&buf, "base_names", facts.base_names);
-    json_key(&buf, "supported_languages");
-    json_raw(&buf, BYTES("[\"zh\",\"en\"]"));
+    json_put_int(&buf, "total_cards", facts.total_cards);
+    json_put_int(&buf, "base_names", facts.base_names);
+    json_put_raw(&buf, "supported_languages", BYTES("[\"zh\",\"en\"]"));
     json_close(&buf, '}');
     json_key(&buf, "parser");
     json_open(&buf, '{');
@@ -274,19 +255,18 @@ static void stats(struct http_request *request, void *data)
     json_key(&buf, "supported_formats");
     json_raw(&buf, settings->accept_text ? BYTES("[\"jpg\",\"jpeg\",\"png\",\"webp\",\"txt\",\"json\"]")
                                          : BYTES("[\"jpg\",\"jpeg\",\"png\",\"webp\"]"));
-    json_key(&buf, "max_file_size_mb");
-    json_real(&buf, (double)settings->max_file_bytes / (1024 * 1024));
-    put_flag(&buf, "use_gpu", settings->use_gpu);
+    json_put_real(&buf, "max_file_size_mb", (double)settings->max_file_bytes / (1024 * 1024));
+    json_put_flag(&buf, "use_gpu", settings->use_gpu);
     json_close(&buf, '}');
     json_key(&buf, "workers");
     json_open(&buf, '{');
-    put_int(&buf, "max_workers", settings->max_workers);
-    put_flag(&buf, "enable_parallel", settings->enable_parallel);
-    put_int(&buf, "total", facts.workers);
-    put_int(&buf, "ready", facts.workers_ready);
-    put_int(&buf, "busy", facts.workers_busy);
+    json_put_int(&buf, "max_workers", settings->max_workers);
+    json_put_flag(&buf, "enable_parallel", settings->enable_parallel);
+    json_put_int(&buf, "total", facts.workers);
+    json_put_int(&buf, "ready", facts.workers_ready);
+    json_put_int(&buf, "busy", facts.workers_busy);
     json_close(&buf, '}');
-    put_int(&buf, "max_batch_size", settings->max_batch);
+    json_put_int(&buf, "max_batch_size", settings->max_batch);
     json_close(&buf, '}');
     send(request, &buf);
 }
@@ -299,13 +279,13 @@ void api_seed_index(struct service *service, struct buf *buf)
         {"job_events", "/v1/jobs/{id}/events"}, {"health", "/health"}, {"stats", "/stats"}, {"docs", "/docs"}, {"openapi", "/openapi.json"},
     };
     json_open(buf, '{');
-    put_text(buf, "service", service->settings.name);
-    put_text(buf, "version", service->settings.version);
-    put_text(buf, "status", "running");
+    json_put_text(buf, "service", service->settings.name);
+    json_put_text(buf, "version", service->settings.version);
+    json_put_text(buf, "status", "running");
     json_key(buf, "endpoints");
     json_open(buf, '{');
     for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++)
-        put_text(buf, endpoints[i][0], endpoints[i][1]);
+        json_put_text(buf, endpoints[i][0], endpoints[i][1]);
     json_close(buf, '}');
     json_close(buf, '}');
 }

@@ -35,10 +35,8 @@ static void gather(struct collect *collect, struct part **parts, size_t *count, 
 static void item_begin(struct buf *buf, const struct row *row)
 {
     json_open(buf, '{');
-    json_key(buf, "index");
-    json_int(buf, row->item);
-    json_key(buf, "filename");
-    json_raw(buf, json_span(row_body(row), "name"));
+    json_put_int(buf, "index", row->item);
+    json_put_raw(buf, "filename", json_span(row_body(row), "name"));
 }
 
 static void item_done(struct collect *collect, const struct row *row, struct bytes result)
@@ -83,10 +81,8 @@ static void item_failed(struct collect *collect, const struct row *row)
         buf_put(buf, error);
     } else {
         item_begin(buf, row);
-        json_key(buf, "error");
-        json_raw(buf, error);
-        json_key(buf, "error_type");
-        json_raw(buf, json_span(row_body(row), "error_type"));
+        json_put_raw(buf, "error", error);
+        json_put_raw(buf, "error_type", json_span(row_body(row), "error_type"));
         json_close(buf, '}');
     }
     gather(collect, &collect->errors, &collect->errors_count, row->item, at);
@@ -111,25 +107,18 @@ static void put_parts(struct buf *buf, const char *key, const struct buf *text, 
     json_close(buf, ']');
 }
 
-static void put_count(struct buf *buf, const char *key, int64_t value)
-{
-    json_key(buf, key);
-    json_int(buf, value);
-}
-
 static void answer_batch(struct collect *collect, const struct row *ended)
 {
     const struct counts *counts = &live_job(collect->cursor.live)->counts;
     struct buf buf BUF_OWNED;
     buf_init(&buf, LIMIT_HTTP_ANSWER_BYTES);
     json_open(&buf, '{');
-    put_count(&buf, "total", collect->header.total);
-    put_count(&buf, "successful", counts->completed);
-    put_count(&buf, "failed", counts->failed + counts->skipped);
+    json_put_int(&buf, "total", collect->header.total);
+    json_put_int(&buf, "successful", counts->completed);
+    json_put_int(&buf, "failed", counts->failed + counts->skipped);
     json_key(&buf, "average_accuracy");
     frame_accuracy(ended, &buf);
-    json_key(&buf, "processing_time_seconds");
-    json_raw(&buf, json_span(row_body(ended), "seconds"));
+    json_put_raw(&buf, "processing_time_seconds", json_span(row_body(ended), "seconds"));
     put_parts(&buf, "results", &collect->text, collect->results, collect->results_count);
     put_parts(&buf, "errors", &collect->text, collect->errors, collect->errors_count);
     json_close(&buf, '}');

@@ -25,17 +25,12 @@ const char *problem_title(int status)
 void problem_json(struct buf *ret, int status, struct bytes detail, struct bytes instance)
 {
     json_open(ret, '{');
-    json_key(ret, "type");
-    json_text(ret, "about:blank");
-    json_key(ret, "title");
-    json_text(ret, problem_title(status));
-    json_key(ret, "status");
-    json_int(ret, status);
-    json_key(ret, "detail");
-    json_bytes(ret, detail);
+    json_put_text(ret, "type", "about:blank");
+    json_put_text(ret, "title", problem_title(status));
+    json_put_int(ret, "status", status);
+    json_put_bytes(ret, "detail", detail);
     if (instance.count) {
-        json_key(ret, "instance");
-        json_bytes(ret, instance);
+        json_put_bytes(ret, "instance", instance);
     }
     json_close(ret, '}');
 }

@@ -26,21 +26,16 @@ static void put_operation(struct buf *ret, const struct route *route, const char
     for (const char *part = route->path; *part; part++)
         if (*part != '{' && *part != '}')
             buf_byte(&id, isalnum((unsigned char)*part) ? *part : '_');
-    json_key(ret, "operationId");
-    json_bytes(ret, buf_bytes(&id));
+    json_put_bytes(ret, "operationId", buf_bytes(&id));
 }
 
 static void put_parameter(struct buf *ret, struct bytes name, const char *in)
 {
     json_open(ret, '{');
-    json_key(ret, "name");
-    json_bytes(ret, name);
-    json_key(ret, "in");
-    json_text(ret, in);
-    json_key(ret, "required");
-    json_flag(ret, in[0] == 'p');
-    json_key(ret, "schema");
-    json_raw(ret, BYTES("{\"type\":\"string\"}"));
+    json_put_bytes(ret, "name", name);
+    json_put_text(ret, "in", in);
+    json_put_flag(ret, "required", in[0] == 'p');
+    json_put_raw(ret, "schema", BYTES("{\"type\":\"string\"}"));
     json_close(ret, '}');
 }
 
@@ -68,8 +63,7 @@ static void put_body(struct buf *ret, const struct route *route)
     bool many = form && route->takes[strlen(route->takes) - 1] == 's';
     json_key(ret, "requestBody");
     json_open(ret, '{');
-    json_key(ret, "required");
-    json_flag(ret, true);
+    json_put_flag(ret, "required", true);
     json_key(ret, "content");
     json_open(ret, '{');
     json_key(ret, form ? "multipart/form-data" : route->takes);
@@ -93,16 +87,14 @@ static void put_responses(struct buf *ret, const struct route *route)
     json_open(ret, '{');
     json_key(ret, "2XX");
     json_open(ret, '{');
-    json_key(ret, "description");
-    json_text(ret, route->summary);
+    json_put_text(ret, "description", route->summary);
     json_key(ret, "content");
     json_open(ret, '{');
     json_key(ret, gives);
     json_raw(ret, BYTES("{}"));
     json_close(ret, '}');
     json_close(ret, '}');
-    json_key(ret, "default");
-    json_raw(ret, BYTES("{\"$ref\":\"#/components/responses/Problem\"}"));
+    json_put_raw(ret, "default", BYTES("{\"$ref\":\"#/components/responses/Problem\"}"));
     json_close(ret, '}');
 }
 
@@ -113,11 +105,9 @@ static void put_route(struct buf *ret, const struct route *route, const char *pr
     put_lower(&method, http_method_name(route->method));
     json_key(ret, buf_z(&method));
     json_open(ret, '{');
-    json_key(ret, "summary");
-    json_text(ret, route->summary);
+    json_put_text(ret, "summary", route->summary);
     if (route->help) {
-        json_key(ret, "description");
-        json_text(ret, route->help);
+        json_put_text(ret, "description", route->help);
     }
     put_operation(ret, route, prefix);
     put_parameters(ret, route);
@@ -169,14 +159,11 @@ void router_openapi(const struct router *router, struct buf *ret)
 {
     const char *name = router_name(router), *version = router_version(router);
     json_open(ret, '{');
-    json_key(ret, "openapi");
-    json_text(ret, "3.1.0");
+    json_put_text(ret, "openapi", "3.1.0");
     json_key(ret, "info");
     json_open(ret, '{');
-    json_key(ret, "title");
-    json_text(ret, name);
-    json_key(ret, "version");
-    json_text(ret, version);
+    json_put_text(ret, "title", name);
+    json_put_text(ret, "version", version);
     json_close(ret, '}');
     json_key(ret, "paths");
     json_open(ret, '{');
@@ -186,8 +173,7 @@ void router_openapi(const struct router *router, struct buf *ret)
             if (i == 0 || lives_under(router, route->path))
                 put_path(ret, router, route->path, PREFIXES[i]);
     json_close(ret, '}');
-    json_key(ret, "components");
-    json_raw(ret, (struct bytes){PROBLEM, sizeof PROBLEM - 1});
+    json_put_raw(ret, "components", (struct bytes){PROBLEM, sizeof PROBLEM - 1});
     json_close(ret, '}');
 }
 

@@ -144,13 +144,10 @@ static double tenth(double value)
 
 static void write_reading(struct buf *buf, const struct deck_entry *entry)
 {
-    json_key(buf, "quantity");
-    json_int(buf, entry->quantity);
-    json_key(buf, "match_score");
-    json_real(buf, tenth(entry->match_score));
+    json_put_int(buf, "quantity", entry->quantity);
+    json_put_real(buf, "match_score", tenth(entry->match_score));
     if (entry->card) {
-        json_key(buf, "match_type");
-        json_text(buf, entry->match_type);
+        json_put_text(buf, "match_type", entry->match_type);
     }
     json_key(buf, "ocr_confidence");
     if (entry->confidence >= 0)
@@ -185,10 +182,8 @@ static void write_unmatched(const struct deck *deck, struct buf *buf)
         if (entry->card)
             continue;
         json_open(buf, '{');
-        json_key(buf, "name_cn");
-        json_text(buf, entry->text);
-        json_key(buf, "section");
-        json_text(buf, section_names[entry->section]);
+        json_put_text(buf, "name_cn", entry->text);
+        json_put_text(buf, "section", section_names[entry->section]);
         write_reading(buf, entry);
         json_close(buf, '}');
     }
@@ -208,12 +203,9 @@ void deck_write(const struct deck *deck, struct buf *buf)
     write_unmatched(deck, buf);
     json_key(buf, "stats");
     json_open(buf, '{');
-    json_key(buf, "total_cards");
-    json_int(buf, stats.total_cards);
-    json_key(buf, "matched_cards");
-    json_int(buf, stats.matched_cards);
-    json_key(buf, "accuracy");
-    json_real(buf, stats.accuracy);
+    json_put_int(buf, "total_cards", stats.total_cards);
+    json_put_int(buf, "matched_cards", stats.matched_cards);
+    json_put_real(buf, "accuracy", stats.accuracy);
     json_close(buf, '}');
     json_close(buf, '}');
 }

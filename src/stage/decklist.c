@@ -228,16 +228,11 @@ static void describe(void *state, struct buf *buf)
 {
     const struct decklist *decklist = state;
     json_open(buf, '{');
-    json_key(buf, "engine");
-    json_text(buf, decklist->recogniser ? decklist->recogniser->engine->name : NULL);
-    json_key(buf, "cards");
-    json_int(buf, (int64_t)decklist->catalogue.rows_count);
-    json_key(buf, "names");
-    json_int(buf, (int64_t)decklist->catalogue.cards_count);
-    json_key(buf, "base_names");
-    json_int(buf, (int64_t)decklist->catalogue.bases_count);
-    json_key(buf, "notice");
-    json_text(buf, *decklist->notice ? decklist->notice : NULL);
+    json_put_text(buf, "engine", decklist->recogniser ? decklist->recogniser->engine->name : NULL);
+    json_put_int(buf, "cards", (int64_t)decklist->catalogue.rows_count);
+    json_put_int(buf, "names", (int64_t)decklist->catalogue.cards_count);
+    json_put_int(buf, "base_names", (int64_t)decklist->catalogue.bases_count);
+    json_put_text(buf, "notice", *decklist->notice ? decklist->notice : NULL);
     json_close(buf, '}');
 }
 

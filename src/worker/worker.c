@@ -50,8 +50,7 @@ static struct buf *begin(struct worker *worker, const char *frame)
 {
     buf_clear(&worker->head);
     json_open(&worker->head, '{');
-    json_key(&worker->head, "frame");
-    json_text(&worker->head, frame);
+    json_put_text(&worker->head, "frame", frame);
     return &worker->head;
 }
 
@@ -126,8 +125,7 @@ static void unload(struct worker *worker)
 static int say_ready(struct worker *worker, double seconds)
 {
     struct buf *head = begin(worker, "ready");
-    json_key(head, "seconds");
-    json_real(head, seconds);
+    json_put_real(head, "seconds", seconds);
     json_key(head, "loaded");
     json_open(head, '{');
     for (size_t i = 0; i < worker->stages_count; i++) {
@@ -160,8 +158,7 @@ static int start(struct worker *worker)
     }
     if (problem_is(&problem)) {
         struct buf *head = begin(worker, "ready");
-        json_key(head, "error");
-        json_text(head, problem.text);
+        json_put_text(head, "error", problem.text);
         send_frame(worker, (struct bytes){0});
         return -1;
     }
@@ -181,10 +178,8 @@ static void hint(void *data, int percent, const char *status)
         return;
     worker->hint_at_us = at_us;
     struct buf *head = begin(worker, "hint");
-    json_key(head, "percent");
-    json_int(head, percent);
-    json_key(head, "status");
-    json_text(head, status);
+    json_put_int(head, "percent", percent);
+    json_put_text(head, "status", status);
     send_frame(worker, (struct bytes){0});
 }
 
@@ -299,28 +294,20 @@ static int say_outcome(struct job *job, struct stage_outcome *outcome)
     size_t in_output;
     struct bytes value = value_place(job, outcome, &in_output);
     struct buf *head = begin(job->worker, "outcome");
-    json_key(head, "item");
-    json_int(head, json_get_int(job->head, "item", -1));
-    json_key(head, "attempt");
-    json_int(head, json_get_int(job->head, "attempt", 0));
-    json_key(head, "verdict");
-    json_text(head, verdicts[outcome->verdict]);
+    json_put_int(head, "item", json_get_int(job->head, "item", -1));
+    json_put_int(head, "attempt", json_get_int(job->head, "attempt", 0));
+    json_put_text(head, "verdict", verdicts[outcome->verdict]);
     if (in_output) {
-        json_key(head, "output");
-        json_int(head, (int64_t)in_output);
+        json_put_int(head, "output", (int64_t)in_output);
     }
     stats_write(head, outcome);
     if (outcome->verdict != STAGE_DONE) {
-        json_key(head, "error");
-        json_text(head, outcome->error.text);
-        json_key(head, "error_type");
-        json_text(head, outcome->error_type);
-        json_key(head, "stage");
-        json_text(head, job->stage);
+        json_put_text(head, "error", outcome->error.text);
+        json_put_text(head, "error_type", outcome->error_type);
+        json_put_text(head, "stage", job->stage);
     }
     if (now_us(CLOCK_PROCESS_CPUTIME_ID) > LIMIT_WORKER_CPU_S * INT64_C(1000000) / 2) {
-        json_key(head, "last");
-        json_flag(head, true);
+        json_put_flag(head, "last", true);
     }
     return send_frame(job->worker, value);
 }
