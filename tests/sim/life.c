@@ -171,18 +171,28 @@ static void clean_stop(struct sim *sim)
               (unsigned long long)(pos - sim->model.rows_count), (unsigned long long)pos);
 }
 
+static void go_down(struct sim *sim, void (*how)(struct sim *sim))
+{
+    sim->cut_next = false;
+    how(sim);
+    sim_at(sim, &sim->boot, sim_chance(sim, 10) ? sim_between(sim, SECOND, 60 * SECOND) : sim_spread(sim, MS, 2 * SECOND));
+}
+
 /* ---- the disk's moments ---- */
 
 static void sync_some(struct sim *sim, struct happening *happening)
 {
     size_t waiting = memory_waiting(sim->log);
-    size_t count = sim_chance(sim, 30) && waiting ? (size_t)sim_between(sim, 1, (int64_t)waiting) : waiting;
+    bool part = waiting > 1 && (sim->cut_next || sim_chance(sim, 30));
+    size_t count = part ? (size_t)sim_between(sim, 1, (int64_t)waiting - 1) : waiting;
     count = memory_sync(sim->log, count);
     sim->idle = !count;
     if (count)
         sim_note(sim, "durable", 0, -1, (int64_t)memory_last_pos(sim->disk));
     model_catch_up(sim);
-    if (memory_waiting(sim->log) && !sim->disk_full)
+    if (sim->cut_next && part)
+        go_down(sim, power_cut);
+    else if (memory_waiting(sim->log))
         sim_at(sim, &sim->sync, sim_between(sim, 100, 3 * MS));
 }
 
@@ -232,11 +242,10 @@ static void trouble(struct sim *sim, struct happening *happening)
     if (sim->calm)
         return;
     if (sim_up(sim) && sim_chance(sim, sim->temper.cut_percent)) {
-        if (sim_chance(sim, 20))
-            clean_stop(sim);
+        if (sim_chance(sim, 40) && !sim->cut_next)
+            sim->cut_next = true;
         else
-            power_cut(sim);
-        sim_at(sim, &sim->boot, sim_chance(sim, 10) ? sim_between(sim, SECOND, 60 * SECOND) : sim_spread(sim, MS, 2 * SECOND));
+            go_down(sim, sim_chance(sim, 20) ? clean_stop : power_cut);
     } else if (sim_up(sim)) {
         switch (sim_between(sim, 0, 2)) {
         case 0: fill_disk(sim); break;
@@ -250,6 +259,7 @@ static void trouble(struct sim *sim, struct happening *happening)
 static void calm_down(struct sim *sim)
 {
     sim->calm = true;
+    sim->cut_next = false;
     sim->calm_since_us = sim->now_us;
     sim_not(sim, &sim->trouble);
     sim_note(sim, "from now on nothing goes wrong", 0, -1, 0);
@@ -274,8 +284,10 @@ static void draw_temper(struct sim *sim)
         .cut_percent = (unsigned)sim_between(sim, 0, 90),
         .prunes = sim_chance(sim, 20),
     };
-    if (sim->seed % 50 == 7)          /* a large job */
+    if (sim->seed % 32 == 7) {        /* large jobs: several events of items, several pages of cells */
         temper->items_max = 2000;
+        temper->clients = 3;
+    }
     if (sim->seed % 16 == 5) {        /* the same few items are interrupted again and again */
         temper->hang_percent = 90;
         temper->clients = 3;
@@ -387,8 +399,10 @@ void life(uint64_t seed, bool verbose)
     report_begin(&sim);
     begin(&sim);
     while (!all_ended(&sim)) {
-        if (!sim.calm && sim.now_us >= sim.temper.turbulent_us)
+        if (!sim.calm && sim.now_us >= sim.temper.turbulent_us) {
             calm_down(&sim);
+            continue;
+        }
         step(&sim);
         SIM_CHECK(&sim, ++sim.happened < HAPPENINGS_MAX, "the life goes round in circles");
         SIM_CHECK(&sim, !sim.calm || sim.now_us < sim.calm_since_us + CALM_SECONDS_MAX * SECOND,

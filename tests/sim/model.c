@@ -86,7 +86,7 @@ static struct counts recount(const struct model_job *job)
     return job->counts;
 }
 
-static void move(struct model_job *job, struct model_item *item, enum model_state to)
+static void move(struct sim *sim, struct model_job *job, struct model_item *item, enum model_state to)
 {
     int64_t *const places[] = {[MODEL_PENDING] = &job->counts.pending, [MODEL_RUNNING] = &job->counts.processing,
         [MODEL_BACKOFF] = &job->counts.processing, [MODEL_DONE] = &job->counts.completed, [MODEL_FAILED] = &job->counts.failed,
@@ -94,6 +94,7 @@ static void move(struct model_job *job, struct model_item *item, enum model_stat
     --*places[item->state];
     ++*places[to];
     job->running += (to == MODEL_RUNNING) - (item->state == MODEL_RUNNING);
+    sim->model.running += (to == MODEL_RUNNING) - (item->state == MODEL_RUNNING && item->epoch == sim->model.epoch);
     job->backing_off += (to == MODEL_BACKOFF) - (item->state == MODEL_BACKOFF);
     item->state = to;
 }
@@ -218,8 +219,9 @@ static void see_started(struct sim *sim, struct model_job *job, struct model_ite
     if (text_is(row, "why", "restart"))
         item->interrupts++;
     item->attempt = row->attempt;
+    move(sim, job, item, MODEL_RUNNING);
     item->epoch = row->epoch;
-    move(job, item, MODEL_RUNNING);
+    RULE(sim->model.running <= sim->temper.slots, "more run than there are workers");
     RULE(job->running + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
     for (int64_t n = 0; job->ordered && n < row->item; n++)
         RULE(ended(&job->items[n]), "an ordered job starts an item before the one ahead has ended");
@@ -268,7 +270,7 @@ static void see_retry(struct sim *sim, struct model_job *job, struct model_item 
     RULE(item->leg ? input == (int64_t)item->step_pos : input == INT64_MIN, "it names another input");
     item->tries++;
     item->retry_pos = row->pos;
-    move(job, item, MODEL_BACKOFF);
+    move(sim, job, item, MODEL_BACKOFF);
 }
 
 static void see_done(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
@@ -282,7 +284,7 @@ static void see_done(struct sim *sim, struct model_job *job, struct model_item *
         job->stats_count++;
         job->stats_sum += strtod(stats.at + strlen("{\"accuracy\":"), NULL);
     }
-    move(job, item, MODEL_DONE);
+    move(sim, job, item, MODEL_DONE);
 }
 
 static void see_failed(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
@@ -307,7 +309,7 @@ static void see_failed(struct sim *sim, struct model_job *job, struct model_item
         check_running(sim, item, row);
         RULE(sim->model.marks[item->task].spoiled && bytes_start(error, BYTES("\"the result")), "there is no reason for this failure");
     }
-    move(job, item, MODEL_FAILED);
+    move(sim, job, item, MODEL_FAILED);
 }
 
 static void see_skipped(struct sim *sim, struct model_job *job, const struct row *row)
@@ -321,7 +323,7 @@ static void see_skipped(struct sim *sim, struct model_job *job, const struct row
         RULE(from >= 0 && from <= to && to < job->total, "a range names no items");
         for (int64_t n = from; n <= to; n++) {
             RULE(!ended(&job->items[n]), "an item that had ended is skipped");
-            move(job, &job->items[n], MODEL_SKIPPED);
+            move(sim, job, &job->items[n], MODEL_SKIPPED);
         }
     }
 }
@@ -499,6 +501,7 @@ void model_opened(struct sim *sim)
 {
     struct model *model = &sim->model;
     model->accepted_count = model->rows_count;
+    model->running = 0;
     memset(model->waiting, 0, sizeof model->waiting);
     model_catch_up(sim);
     SIM_CHECK(sim, store_opening(sim->store)->last_pos == model->rows_count, "the log opens at position %llu, its last row is %zu",
@@ -559,6 +562,9 @@ void model_see_document(struct sim *sim, const struct model_job *job, struct byt
                           number_in(json_span(document, "batches_skipped"))};
     SIM_CHECK(sim, counts_equal(have, job->told[seq - 1]), "a document of job %lld shows other counts than its log at seq %lld",
               (long long)job->job, (long long)seq);
+    int64_t progress = number_in(json_span(document, "overall_progress"));
+    SIM_CHECK(sim, (progress == 100) == (job->rows[seq - 1]->kind == EVENT_JOB_ENDED) && progress >= 0 && progress <= 100,
+              "a document of job %lld shows %lld %% at seq %lld", (long long)job->job, (long long)progress, (long long)seq);
 }
 
 /* A launch: the start (or the step) that it rests on is durable, and the task is that of this item at this leg. */

@@ -62,6 +62,7 @@ struct model {
     struct model_job **jobs;      /* in the order of their creation; owned */
     size_t jobs_count;
     unsigned jobs_open;           /* created and not ended */
+    unsigned running;             /* items that run in this opening: never more than there are workers */
     struct mark *marks;           /* by number; 0 is none */
     size_t marks_count, marks_room;
     int64_t epoch;

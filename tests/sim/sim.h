@@ -60,6 +60,7 @@ struct sim {
     bool drained;
     struct happening boot, sync, pump, run, trouble, disk_freed;
     bool disk_full;
+    bool cut_next;                /* the power goes as soon as the disk has taken a part of what waits */
     bool idle;                    /* the disk had nothing to do: it need not look again */
     struct crew crew;
     struct worker *workers;       /* temper.slots of them */
