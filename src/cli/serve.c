@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 struct serve {
     struct host host;
@@ -119,11 +120,22 @@ static void say_ready(struct serve *serve)
         fprintf(stderr, "rivulet serve: %s\n", serve->host.notice);
 }
 
+/* Ten thousand readers are ten thousand descriptors: take as many as we may have. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int serve_until_told(struct serve *serve, struct problem *problem)
 {
     const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
     struct host_options options = {.settings = &serve->settings, .pipeline = BYTES("decklists"), .dir = dir};
     int status = EXIT_USAGE;
+    raise_descriptors();
     if (!host_open(&serve->host, &options, problem) && !host_wait_ready(&serve->host, problem)) {
         learn(serve);
         if (!open_service(serve, problem)) {
