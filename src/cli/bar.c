@@ -80,11 +80,12 @@ void bar_line(struct buf *buf, const struct bar *bar, const struct counts *count
 
 void bar_draw(struct bar *bar, const struct counts *counts, int64_t total, int64_t now_us, bool force)
 {
-    if (!bar->shown || (!force && now_us - bar->drawn_us < DRAW_EVERY_US))
+    if (!bar->shown || (!force && !bar->wiped && now_us - bar->drawn_us < DRAW_EVERY_US))
         return;
     struct buf line BUF_OWNED;
     buf_init(&line, 1024);
     bar->drawn_us = now_us;
+    bar->wiped = false;
     buf_text(&line, "\r\x1b[K");
     bar_line(&line, bar, counts, total, now_us, width());
     fwrite(line.at, 1, line.count, stderr);
@@ -93,6 +94,7 @@ void bar_draw(struct bar *bar, const struct counts *counts, int64_t total, int64
 
 void bar_clear(struct bar *bar)
 {
-    if (bar->shown)
+    if (bar->shown && !bar->wiped)
         fputs("\r\x1b[K", stderr);
+    bar->wiped = true;
 }

@@ -7,6 +7,7 @@
 struct bar {
     bool shown;                 /* standard error is a terminal that can move its cursor */
     bool colour;                /* and NO_COLOR is not set */
+    bool wiped;                 /* the line is empty now */
     int64_t began_us;           /* monotonic */
     int64_t drawn_us;           /* last drawing; it is drawn at most ten times a second */
     int64_t ended_before;       /* items that had ended before this run (a resumed job): not part of the rate */

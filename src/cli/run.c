@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct run {
     struct host host;
@@ -26,6 +27,7 @@ struct run {
     struct cursor_world world;
     struct cursor cursor;
     struct bar bar;
+    bool shares_terminal;         /* standard output is one too: lines and bar would mix */
     struct timer tick;            /* draws the bar while nothing happens */
     struct store_wait last;       /* Ctrl-C once: what was accepted becomes durable */
     struct sha print;             /* of the command: its job's id */
@@ -39,7 +41,7 @@ struct run {
     int output_error;             /* errno of writing to standard output */
 };
 
-enum { TICK_US = 250000, LINE_BYTES_MAX = LIMIT_SEED_RESULT_BYTES + 65536 };
+enum { TICK_US = 100000, LINE_BYTES_MAX = LIMIT_SEED_RESULT_BYTES + 65536 };
 
 /* ---- the command's print ---- */
 
@@ -107,7 +109,8 @@ static void finish_if_over(struct run *run)
 
 static void write_line(struct run *run, struct bytes line)
 {
-    bar_clear(&run->bar);
+    if (run->shares_terminal)
+        bar_clear(&run->bar);
     if (fwrite(line.at, 1, line.count, stdout) != line.count || fflush(stdout))
         run->output_error = errno;
 }
@@ -222,6 +225,7 @@ static void follow(struct run *run, struct live *live)
     struct loop *loop = run->host.loop;
     run->world = (struct cursor_world){loop, run->host.store, run->host.blobs};
     bar_init(&run->bar, loop_now_us(loop));
+    run->shares_terminal = isatty(STDOUT_FILENO);
     run->bar.ended_before = live_job(live)->counts.completed + live_job(live)->counts.failed;
     cursor_open(&run->cursor, &run->world, live, FACE_SEED, news);
     live_unref(live);
@@ -267,15 +271,27 @@ static int begin(struct run *run, const struct arguments *arguments, struct live
     return *ret_live ? 0 : -1;
 }
 
+/* Whatever ends the run, it ends by itself: an interrupt that comes before the loop can hear it waits. */
+static void hold_signals(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(how, &set, NULL);
+}
+
 static int do_job(struct run *run, const struct arguments *arguments, struct problem *problem)
 {
     struct host_options options = {.settings = &run->settings, .pipeline = bytes_of(arguments->words[0]), .dir = run->settings.data,
                                    .id = run->settings.data ? job_id : NULL, .id_data = run};
     struct live *live;
     int status = EXIT_USAGE;
+    hold_signals(SIG_BLOCK);
     if (!host_open(&run->host, &options, problem)) {
         loop_on_signal(run->host.loop, SIGINT, interrupted, run);
         loop_on_signal(run->host.loop, SIGTERM, interrupted, run);
+        hold_signals(SIG_UNBLOCK);
         int answer = host_wait_ready(&run->host, problem);
         if (answer == HOST_GIVEN_UP) {
             status = EXIT_SOME_FAILED;
@@ -284,6 +300,7 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
             status = verdict(run);
         }
     }
+    hold_signals(SIG_BLOCK);    /* for good: what is left takes no time */
     host_close(&run->host);
     return status;
 }

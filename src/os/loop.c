@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -181,13 +182,24 @@ static void pool_done(uv_work_t *request, int status)
     free(pooled);
 }
 
+/* libuv makes the pool's threads at the first call. Signals belong to the loop: the threads block them all. */
+static int queue_work(struct loop *loop, struct pooled *pooled)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = uv_queue_work(&loop->uv, &pooled->request, pool_work, pool_done);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 void loop_pool(struct loop *loop, int (*work)(void *data), void (*done)(void *data, int result), void *data)
 {
     struct pooled *pooled = MEM_NEW(struct pooled);
     *pooled = (struct pooled){.loop = loop, .work = work, .done = done, .data = data};
     pooled->request.data = pooled;
     loop->pooled++;
-    int failed = uv_queue_work(&loop->uv, &pooled->request, pool_work, pool_done);
+    int failed = queue_work(loop, pooled);
     assert(!failed);
 }
 
