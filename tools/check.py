@@ -27,6 +27,7 @@ SUITES = [
     ('tools',   120, '{python} tests/run.py tools'),
     ('build',   600, 'make build J={jobs} && echo "1 passed, 0 failed"'),
     ('unit',    300, 'build/unit'),
+    ('golden',   60, 'build/golden tests/golden'),
     ('sim',     600, 'build/sim --seeds 2000'),
     ('mutants', 300, '{python} tools/mutants.py'),
     ('clang',   600, 'make clang J={jobs} && build-clang/unit'),
