@@ -50,14 +50,15 @@ static int follow(const struct image *image, int y, int step, const struct strip
     return last;
 }
 
-/* The next run of the colour in row y at or behind *x: false when there is none. Single odd pixels do not end a run. */
-static bool next_run(const struct image *image, int y, int *x, const int colour[3], int near, struct span *ret)
+/* The next run of the colour in row y that starts at or behind *x and before start_max: false when there is none. Single odd
+ * pixels do not end a run. */
+static bool next_run(const struct image *image, int y, int *x, int start_max, const int colour[3], int near, struct span *ret)
 {
     int from = *x;
-    while (from < image->width && !palette_near(image_at(image, from, y), colour, near))
+    while (from < start_max && !palette_near(image_at(image, from, y), colour, near))
         from++;
     int to = from, missed = 0;
-    for (int at = from; at < image->width && missed <= 1; at++) {
+    for (int at = from; from < start_max && at < image->width && missed <= 1; at++) {
         if (palette_near(image_at(image, at, y), colour, near))
             to = at + 1, missed = 0;
         else
@@ -124,7 +125,7 @@ static bool find_surfaces(const struct image *image, const struct palette *palet
     struct span run;
     int width = image->width;
     for (int y = 0; y < image->height; y++) {
-        for (int x = 0; next_run(image, y, &x, palette->card, COLOUR_NEAR_CARD, &run);) {
+        for (int x = 0; next_run(image, y, &x, width - part_of(width, BOX_WIDTH_MIN), palette->card, COLOUR_NEAR_CARD, &run);) {
             int length = run.to - run.from;
             if (length < part_of(width, BOX_WIDTH_MIN) || length > part_of(width, BOX_WIDTH_MAX)
                 || card_known(layout, run, y, part_of(width, BOX_SLACK)))
@@ -133,10 +134,9 @@ static bool find_surfaces(const struct image *image, const struct palette *palet
                 return false;
             add_card(image, palette, run, y, layout);
         }
-        int x = 0;
-        while (!header_known(layout, y) && x < part_of(width, HEADER_X_MAX)
-               && next_run(image, y, &x, palette->header, COLOUR_NEAR_HEADER, &run)) {
-            if (run.to - run.from < part_of(width, HEADER_RUN_MIN) || run.from > part_of(width, HEADER_X_MAX))
+        int x = 0, start_max = part_of(width, HEADER_X_MAX);
+        while (!header_known(layout, y) && next_run(image, y, &x, start_max, palette->header, COLOUR_NEAR_HEADER, &run)) {
+            if (run.to - run.from < part_of(width, HEADER_RUN_MIN))
                 continue;
             if (layout->headers_count == LAYOUT_HEADERS_MAX)
                 return false;

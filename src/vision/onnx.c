@@ -215,7 +215,7 @@ static int onnx_read(struct recogniser *recogniser, const struct image *image, s
     struct box crop = recogniser_crop(image, line, padding);
     double squeeze = way == READ_NAME ? squeeze_name : 1, wide = crop.height ? (double)crop.width * INPUT_HEIGHT / crop.height * squeeze : 0;
     int width = wide > INPUT_WIDTH_MAX ? INPUT_WIDTH_MAX : (int)(wide + 0.5);
-    width = (width + INPUT_WIDTH_STEP - 1) / INPUT_WIDTH_STEP * INPUT_WIDTH_STEP;
+    width = (width + INPUT_WIDTH_STEP / 2) / INPUT_WIDTH_STEP * INPUT_WIDTH_STEP;
     width = width < INPUT_WIDTH_MIN ? INPUT_WIDTH_MIN : width;
     *ret = (struct reading){0};
     if (crop.width < 2 || crop.height < 2)
