@@ -5,7 +5,8 @@
  *   hang true     never come back                  exit N        end the process with this status
  *   fail TEXT     fail with this sentence          retry TEXT    ask for another try with it
  *   accuracy N    give this as the stat            error_type    "validation" or "processing" (default)
- *   pad N         a result with a text of N bytes  hints true    say "ocr" 20 and "matching" 70 on the way */
+ *   pad N         a result with a text of N bytes  hints true    say "ocr" 20 and "matching" 70 on the way
+ *   result X      give this as the result */
 #include "base/json.h"
 #include "stage/stage.h"
 
@@ -61,6 +62,8 @@ static void wish(struct json_object *wishes, const struct stage_task *task, stru
         give_hints(task);
     if (json_get(wishes, "pad"))
         pad(&outcome->value, json_get_int(wishes, "pad", 0));
+    else if (json_get(wishes, "result"))
+        json_tree(&outcome->value, json_get(wishes, "result"));
     if (json_get_bool(wishes, "crash", false))
         __builtin_trap();
     if (json_get(wishes, "exit"))
