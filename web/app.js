@@ -139,6 +139,7 @@ function summaryText({ successful, failed, average_accuracy: accuracy, processin
 function show() {
   const done = job.ended.size, over = Boolean(job.summary);
   $('run').hidden = false;
+  $('run').classList.toggle('over', over);
   $('bar').classList.toggle('waiting', !job.total);
   $('fill').style.width = job.total ? `${(100 * done) / job.total}%` : '';
   $('bar').setAttribute('aria-valuemax', job.total || 1);
