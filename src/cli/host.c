@@ -194,8 +194,8 @@ void host_close(struct host *host)
             loop_run(host->loop);
     }
     store_close(host->store);
+    loop_close(host->loop);        /* with it ends what the pool still writes into blobs */
     blobs_close(host->blobs);
-    loop_close(host->loop);
     if (host->temporary)
         nftw(host->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     pipeline_free(host->pipeline);

@@ -107,12 +107,17 @@ static int seed_started(const struct frame_header *header, enum face face, const
     return 2;
 }
 
+const char *frame_error_type(const struct row *row)
+{
+    return bytes_equal(json_span(row_body(row), "error_type"), BYTES("\"validation\"")) ? "validation" : "processing";
+}
+
 static void seed_error(const struct row *row, struct buf *buf)
 {
     begin(buf, "error");
     put_item(buf, row);
     splice(buf, "error", row, "error", true);
-    splice(buf, "error_type", row, "error_type", true);
+    json_put_text(buf, "error_type", frame_error_type(row));
     end(buf, row);
 }
 

@@ -34,6 +34,9 @@ bool frame_blob(enum face face, const struct row *row, struct sha *ret);
  *   name     the item's; {NULL, 0} = not known */
 void frame_skipped(const struct row *row, int64_t item, struct bytes name, bool last, struct buf *buf);
 
+/* The kind of an item.failed row's error as the seed faces tell it: their clients know two, so a timeout or a crash is "processing". */
+const char *frame_error_type(const struct row *row);
+
 /* What has no id and stands in no log. A hint's percent and status come from the stage: "ocr" 20, "matching" 70. On the batch's
  * seed face a hint gives nothing. Answers the number of frames. */
 int frame_hint(const struct frame_header *header, enum face face, int64_t item, int percent, struct bytes status, int64_t wall_us,

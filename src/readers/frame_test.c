@@ -104,6 +104,13 @@ TEST(a_refused_item_is_validated_and_then_fails)
            "\"counts\":[1,1,1,0,0],\"error\":\"File must be an image (JPG/PNG)\",\"error_type\":\"validation\",\"stage\":null}\nid: 1000-7\n\n");
 }
 
+TEST(the_seed_face_knows_two_kinds_of_errors)
+{
+    struct event failed = {.item = 0, .attempt = 3, .failed = {BYTES("too slow"), BYTES("timeout"), {0}}};
+    expect(FACE_SEED, failed, EVENT_ITEM_FAILED, 1,
+           "event: error\ndata: {\"index\":0,\"filename\":\"易.jpg\",\"error\":\"too slow\",\"error_type\":\"processing\"}\nid: 1000-7\n\n");
+}
+
 TEST(a_retry_tells_when_it_is_due_on_the_job_face)
 {
     struct event retry = {.item = 0, .attempt = 1, .retry = {.tries = 1, .error = BYTES("gone"), .error_type = BYTES("crash"), .due_at_us = 2000000}};

@@ -82,7 +82,7 @@ static void item_failed(struct collect *collect, const struct row *row)
     } else {
         item_begin(buf, row);
         json_put_raw(buf, "error", error);
-        json_put_raw(buf, "error_type", json_span(row_body(row), "error_type"));
+        json_put_text(buf, "error_type", frame_error_type(row));
         json_close(buf, '}');
     }
     gather(collect, &collect->errors, &collect->errors_count, row->item, at);
