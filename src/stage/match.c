@@ -4,7 +4,8 @@
 
 enum { CHARACTERS_MAX = 80 };
 
-static const double lead_min = 8;      /* % of similarity before the next card */
+static const double lead_min = 8;        /* % of similarity before the next card */
+static const double part_least = 50;     /* % of similarity of a name's part before its comma, and of the one behind */
 
 struct characters {
     int32_t at[CHARACTERS_MAX];
@@ -50,6 +51,20 @@ static double similarity(const struct characters *a, struct bytes other)
     return longest ? 100.0 * (longest - edits(a, &b)) / longest : 0;
 }
 
+/* Where a name has two parts, each has to be like the card's own: a champion's tagline is no proof of who it is. */
+static bool parts_agree(struct bytes key, const struct catalogue_card *card)
+{
+    struct bytes base = key;
+    const char *mark = key.count ? memchr(key.at, ',', key.count) : NULL;
+    if (!mark || !card->tagline.count)
+        return true;
+    base.count = (size_t)(mark - key.at);
+    struct bytes tagline = {mark + 1, key.count - base.count - 1};
+    struct bytes card_tagline = {card->key.at + card->key_base.count + 1, card->key.count - card->key_base.count - 1};
+    struct characters a = characters_of(base), b = characters_of(tagline);
+    return similarity(&a, card->key_base) >= part_least && similarity(&b, card_tagline) >= part_least;
+}
+
 /* The only card whose part before the comma is this; NULL when there are none or several. */
 static const struct catalogue_card *card_by_base(const struct catalogue *catalogue, struct bytes key)
 {
@@ -79,6 +94,7 @@ static void match_fuzzily(const struct catalogue *catalogue, struct bytes key, s
         double full = similarity(&own, card->key_bare), english = similarity(&plain, card->key_en), base = 0;
         if (card->tagline.count && !card->base_shared)
             base = similarity(&own, card->key_base);
+        full = parts_agree(key, card) ? full : 0;
         full = full > english ? full : english;
         double score = full >= base ? full : base;
         if (score > ret->score) {

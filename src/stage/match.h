@@ -4,7 +4,7 @@
 
 enum {
     MATCH_TYPED = 75,      /* least similarity in % for a name that a person typed */
-    MATCH_SEEN = 50,       /* for one that an engine read off a picture: errors are common there, names are few */
+    MATCH_SEEN = 65,       /* for one that an engine read off a picture, where errors are common; at 50 unknown cards become others */
 };
 
 struct match {

@@ -160,7 +160,12 @@ static enum section section_of(const struct page *page, const struct layout_card
 {
     if (card->header >= 0 && page->sections[card->header] != section_unknown)
         return (enum section)page->sections[card->header];
-    return entry->card ? deck_section_of(entry->card) : SECTION_MAIN;
+    enum section section = entry->card ? deck_section_of(entry->card) : SECTION_MAIN;
+    /* Below a heading of its own that nobody can read, what belongs to a main deck that is already past is the side deck. */
+    for (int i = 0; i < card->header && section == SECTION_MAIN; i++)
+        if (page->sections[i] == SECTION_MAIN)
+            section = SECTION_SIDE;
+    return section;
 }
 
 static int read_card(struct page *page, int index, struct problem *problem)
