@@ -82,7 +82,10 @@ bool buf_text(struct buf *buf, const char *text)
 
 bool buf_byte(struct buf *buf, char byte)
 {
-    return buf_add(buf, &byte, 1);
+    if (!buf_reserve(buf, 1))
+        return false;
+    buf->at[buf->count++] = byte;
+    return true;
 }
 
 bool buf_print(struct buf *buf, const char *format, ...)

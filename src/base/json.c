@@ -124,6 +124,27 @@ struct bytes json_span(struct bytes object, const char *key)
     return (struct bytes){0};
 }
 
+bool json_member(struct bytes *rest, struct bytes *ret_key, struct bytes *ret_value)
+{
+    size_t i = 0, name, end;
+    while (i < rest->count && rest->at[i] != '"')
+        i++;
+    for (name = ++i; i < rest->count && rest->at[i] != '"'; i++)
+        i += rest->at[i] == '\\';
+    if (i >= rest->count)
+        return false;
+    *ret_key = (struct bytes){rest->at + name, i - name};
+    while (i < rest->count && rest->at[i] != ':')
+        i++;
+    end = value_end(*rest, i < rest->count ? i + 1 : i);
+    if (i >= end)
+        return false;
+    *ret_value = bytes_trim((struct bytes){rest->at + i + 1, end - i - 1});
+    rest->at += end;
+    rest->count -= end;
+    return true;
+}
+
 static void comma(struct buf *buf)
 {
     char last = buf->count ? buf->at[buf->count - 1] : '{';
@@ -170,6 +191,11 @@ static void string(struct buf *buf, struct bytes text)
         size_t plain = 0, count;
         int32_t code = 0;
         while (plain < text.count) {
+            unsigned char c = (unsigned char)text.at[plain];
+            if (c >= ' ' && c < 0x7f && c != '"' && c != '\\') {
+                plain++;
+                continue;
+            }
             code = text_decode((struct bytes){text.at + plain, text.count - plain}, &count);
             if (code < ' ' || code == '"' || code == '\\' || code == 0x7f)
                 break;

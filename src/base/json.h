@@ -27,6 +27,8 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback);
 /* The raw text of one field of an object's text, spliced out without parsing the rest: {NULL, 0} when it is not there. Only for
  * JSON that was checked before (a row's body): on anything else the answer is meaningless, but never outside `object`. */
 struct bytes json_span(struct bytes object, const char *key);
+/* The same for all fields, one after the other: begin with *rest = the object. The key as it stands there, escapes and all. */
+bool json_member(struct bytes *rest, struct bytes *ret_key, struct bytes *ret_value);
 
 void json_open(struct buf *buf, char bracket);       /* '{' or '[', with a comma before it if one is due */
 void json_close(struct buf *buf, char bracket);      /* '}' or ']' */

@@ -75,6 +75,25 @@ TEST(a_field_is_spliced_out_without_parsing)
         json_span((struct bytes){object.at, cut}, "nothing");
 }
 
+TEST(all_fields_are_walked_without_parsing)
+{
+    struct bytes object = BYTES("{\"a\": \"x,\\\"}\", \"b\\\"\":{\"a\":[1]},\"c\":-1.5 }"), rest = object, key, value;
+    CHECK(json_member(&rest, &key, &value));
+    CHECK_BYTES(key, BYTES("a"));
+    CHECK_BYTES(value, BYTES("\"x,\\\"}\""));
+    CHECK(json_member(&rest, &key, &value));
+    CHECK_BYTES(key, BYTES("b\\\""));
+    CHECK_BYTES(value, BYTES("{\"a\":[1]}"));
+    CHECK(json_member(&rest, &key, &value));
+    CHECK_BYTES(value, BYTES("-1.5"));
+    CHECK(!json_member(&rest, &key, &value));
+    rest = BYTES("{}");
+    CHECK(!json_member(&rest, &key, &value));
+    for (size_t cut = 0; cut < object.count; cut++)    /* damaged text never leads outside, and always to an end */
+        for (rest = (struct bytes){object.at, cut}; json_member(&rest, &key, &value);)
+            CHECK(rest.count < cut);
+}
+
 TEST(text_in_json_must_be_utf8_and_every_character_of_it_is_taken)
 {
     struct problem problem;

@@ -181,10 +181,13 @@ static void put_body(struct buf *buf, const struct event *event)
     }
 }
 
+enum { TYPICAL_BYTES = 400 };      /* of most bodies: no growing in steps */
+
 struct row *codec_encode(const struct event *event, size_t body_max)
 {
     struct buf body BUF_OWNED;
     buf_init(&body, body_max);
+    buf_reserve(&body, TYPICAL_BYTES < body_max ? TYPICAL_BYTES : body_max);
     json_open(&body, '{');
     if (event_is_item(event->kind)) {
         json_put_bytes(&body, "name", event->name);

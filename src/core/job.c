@@ -126,21 +126,34 @@ static void apply_added(struct job *job, const struct event *event)
     job->counts.pending += count;
 }
 
+static bool to_number(struct bytes value, double *ret)
+{
+    char text[64];
+    bool is_number = value.count && value.count < sizeof text && (value.at[0] == '-' || (value.at[0] >= '0' && value.at[0] <= '9'));
+    if (!is_number)
+        return false;
+    memcpy(text, value.at, value.count);
+    text[value.count] = 0;
+    *ret = strtod(text, NULL);
+    return true;
+}
+
+/* Stats are one object of numbers, checked when they were accepted; each item brings some, so no tree is made of them. */
 static void add_stats(struct job *job, struct bytes stats)
 {
-    struct json_object *object JSON_OWNED = stats.count ? json_parse(stats, NULL) : NULL;
-    if (!json_object_is_type(object, json_type_object))
-        return;
-    json_object_object_foreach(object, name, value) {
-        if (!json_object_is_type(value, json_type_double) && !json_object_is_type(value, json_type_int))
+    struct bytes key, value;
+    double number;
+    while (json_member(&stats, &key, &value)) {
+        char name[sizeof job->sums->name] = "";
+        if (key.count >= sizeof name || !to_number(value, &number))
             continue;
-        double number = json_object_get_double(value);
+        memcpy(name, key.at, key.count);
         struct job_sum *sum = (struct job_sum *)job_sum_of(job, name);
         if (!sum) {
-            if (job->sums_count == JOB_SUMS_MAX || strlen(name) >= sizeof sum->name)
+            if (job->sums_count == JOB_SUMS_MAX)
                 continue;
             sum = &job->sums[job->sums_count++];
-            memcpy(sum->name, name, strlen(name) + 1);
+            memcpy(sum->name, name, sizeof name);
             sum->min = sum->max = number;
         }
         sum->count++;

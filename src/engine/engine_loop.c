@@ -22,11 +22,13 @@ static int64_t wall_us(void *data)
     return loop_wall_us(data);
 }
 
+/* It only spreads back-offs: seeded once, not asked of the system for every outcome. */
 static uint64_t chance(void *data)
 {
-    uint64_t value;
-    rng_system(&value, sizeof value);
-    return value;
+    static struct rng rng;
+    if (!rng.state)
+        rng_system(&rng, sizeof rng);
+    return rng_next(&rng);
 }
 
 struct store_world engine_loop_store_world(struct loop *loop)
