@@ -325,7 +325,7 @@ static char *copy_text(char **at, struct bytes text, struct bytes *ret)
     return *at;
 }
 
-void claim_fill(struct live *live, int64_t n, struct claim *ret)
+void claim_fill(struct live *live, int64_t n, uint32_t attempt, struct claim *ret)
 {
     const struct item *item = &live->job->items[n];
     const struct item_spec *spec = chunk_item(live, n);
@@ -333,7 +333,7 @@ void claim_fill(struct live *live, int64_t n, struct claim *ret)
     assert(spec && (!item->leg || (carry && carry->row)));
     if (!ret)
         return;
-    *ret = (struct claim){.token = {live->job->job, n, item->attempt, live->store->opening.epoch},
+    *ret = (struct claim){.token = {live->job->job, n, attempt, live->store->opening.epoch},
                           .live = live_ref(live), .pipeline = live->pipeline, .leg = item->leg};
     char *at = ret->arena = mem_new(spec->name.count + spec->type.count + spec->path.count + 1);
     copy_text(&at, spec->name, &ret->name);
@@ -360,15 +360,22 @@ void claim_done(struct claim *claim)
     live_unref(live);
 }
 
-static void start(struct live *live, int64_t item, enum start_why why, struct claim *ret)
+enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_OVER };    /* AGAIN: something else was settled, look once more */
+
+/* The claim is filled before its start is accepted: a log that is quick enough tells readers of it at once, and one may cancel the job. */
+static enum turn start(struct live *live, int64_t item, enum start_why why, struct claim *ret)
 {
     struct event event = {.kind = EVENT_ITEM_STARTED, .item = item, .attempt = live->job->items[item].attempt + 1};
     event.name = chunk_item(live, item)->name;
     event.started.leg = live->job->items[item].leg;
     event.started.why = why;
     live->store->numbers.claims++;
+    claim_fill(live, item, event.attempt, ret);
     accept_event(live->store, live, &event, NULL, 0);
-    claim_fill(live, item, ret);
+    if (!live->job->ended)
+        return TURN_CLAIMED;
+    claim_done(ret);
+    return TURN_AGAIN;
 }
 
 static void fail(struct live *live, int64_t item, struct bytes error, struct bytes error_type)
@@ -388,8 +395,6 @@ static void give_up(struct live *live, int64_t item)
     fail(live, item, bytes_of(text), BYTES("processing"));
 }
 
-enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_OVER };    /* AGAIN: something else was settled, look once more */
-
 static enum turn take_due(struct live *live, struct nap *nap, struct claim *ret)
 {
     int64_t item = nap->item;
@@ -401,8 +406,7 @@ static enum turn take_due(struct live *live, struct nap *nap, struct claim *ret)
         give_up(live, item);
         return TURN_AGAIN;
     }
-    start(live, item, why, ret);
-    return TURN_CLAIMED;
+    return start(live, item, why, ret);
 }
 
 static enum turn take_turn(struct live *live, struct claim *ret)
@@ -417,8 +421,7 @@ static enum turn take_turn(struct live *live, struct claim *ret)
     case PLAN_START:
         if (!chunk_item(live, item))
             return TURN_OVER;
-        start(live, item, WHY_FIRST, ret);
-        return TURN_CLAIMED;
+        return start(live, item, WHY_FIRST, ret);
     case PLAN_REJECT: {
         const struct item_spec *spec = chunk_item(live, item);
         if (!spec)

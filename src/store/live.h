@@ -124,7 +124,7 @@ const struct pipeline *store_pipeline(struct store *store, const struct sha *has
 
 
 /* claim.c */
-void claim_fill(struct live *live, int64_t item, struct claim *ret);      /* all that is needed is in memory */
+void claim_fill(struct live *live, int64_t item, uint32_t attempt, struct claim *ret);     /* all that is needed is in memory */
 void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */
 void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why);
 void chunk_keep(struct live *live, const struct row *row);     /* a new items.added, decoded */

@@ -332,7 +332,7 @@ int store_add(struct store *store, struct live *live, const struct item_spec *it
     for (size_t i = 0; i < count; i++)
         if (check_spec(&items[i], i, problem))
             return -1;
-    while (count) {
+    while (count && !live->job->ended) {
         struct sha blobs[LIMIT_ADDED_ITEMS];
         size_t taken = 0, bytes = 0, blobs_count = 0;
         while (taken < count && taken < LIMIT_ADDED_ITEMS && bytes + spec_bytes(&items[taken]) <= LIMIT_ADDED_BYTES) {
@@ -366,6 +366,8 @@ int store_cancel(struct store *store, struct live *live, struct bytes by, struct
         struct event cancelling = {.kind = EVENT_JOB_CANCELLING, .cancelling = {by, reason}};
         accept_event(store, live, &cancelling, NULL, 0);
     }
+    if (live->job->ended)    /* somebody heard of it and did the same */
+        return 0;
     size_t count, done = 0;
     struct item_range *ranges MEM_OWNED = plan_unfinished(live->job, &count);
     while (done < count) {
@@ -456,8 +458,8 @@ int store_finish(struct store *store, struct token token, const struct outcome *
     if (event.kind == EVENT_ITEM_RETRY && carry)
         event.retry.input = carry->pos;
     accept_event(store, live, &event, fit.blob, fit.blob && fit.verdict == VERDICT_DONE ? 1 : 0);
-    if (event.kind == EVENT_ITEM_STEPPED) {
-        claim_fill(live, token.item, ret_next);
+    if (event.kind == EVENT_ITEM_STEPPED && !live->job->ended) {
+        claim_fill(live, token.item, token.attempt, ret_next);
         return STORE_STEPPED;
     }
     accept_end_if_over(store, live, (struct bytes){0});
