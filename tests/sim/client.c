@@ -212,7 +212,7 @@ static int64_t draw_total(struct sim *sim)
         return 0;
     if (sim_chance(sim, 20))
         return 1;
-    return sim->temper.items_max == 2000 ? sim_between(sim, 200, 1200) : sim_spread(sim, 1, sim->temper.items_max);
+    return sim->temper.items_max == 2000 ? sim_spread(sim, 300, 2000) : sim_spread(sim, 1, sim->temper.items_max);
 }
 
 void clients_begin(struct sim *sim)

@@ -1,3 +1,4 @@
+#include "bodies.h"
 #include "sim.h"
 
 #include "base/buf.h"
@@ -5,62 +6,9 @@
 #include "base/json_grammar.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "core/codec.h"
-#include "core/snapshot.h"
 
 #include <math.h>
 #include <stdlib.h>
-
-/* Says which rule a row breaks. */
-#define RULE(truth, sentence) SIM_CHECK(sim, truth, "job %lld seq %llu pos %llu (%s) item %lld attempt %u: %s\n  %s", (long long)row->job, \
-    (unsigned long long)row->seq, (unsigned long long)row->pos, event_name(row->kind), (long long)row->item, row->attempt, sentence, row->body)
-
-/* ---- looking into bodies, without the codec ---- */
-
-static int64_t number_in(struct bytes text)
-{
-    int64_t value;
-    return bytes_to_i64(text, &value) ? value : INT64_MIN;
-}
-
-static int64_t number_of(const struct row *row, const char *key)
-{
-    return number_in(json_span(row_body(row), key));
-}
-
-static bool text_is(const struct row *row, const char *key, const char *text)
-{
-    struct bytes have = json_span(row_body(row), key);
-    size_t length = strlen(text);
-    return have.count == length + 2 && !memcmp(have.at + 1, text, length);
-}
-
-/* The number behind the first occurrence of `before`; 0 when there is none. */
-static uint64_t number_behind(struct bytes text, const char *before)
-{
-    const char *at = text.count ? memmem(text.at, text.count, before, strlen(before)) : NULL;
-    uint64_t value = 0;
-    for (at = at ? at + strlen(before) : NULL; at && at < text.at + text.count && *at >= '0' && *at <= '9'; at++)
-        value = value * 10 + (uint64_t)(*at - '0');
-    return value;
-}
-
-static struct counts counts_of(const struct row *row)
-{
-    struct bytes rest = json_span(row_body(row), "counts");
-    int64_t have[5] = {-1, -1, -1, -1, -1};
-    if (rest.count > 2)
-        rest = (struct bytes){rest.at + 1, rest.count - 2};
-    for (int i = 0; i < 5; i++)
-        have[i] = number_in(bytes_cut(&rest, ','));
-    return (struct counts){have[0], have[1], have[2], have[3], have[4]};
-}
-
-static bool counts_equal(struct counts a, struct counts b)
-{
-    return a.pending == b.pending && a.processing == b.processing && a.completed == b.completed && a.failed == b.failed &&
-           a.skipped == b.skipped;
-}
 
 /* ---- jobs ---- */
 
@@ -454,143 +402,6 @@ void model_accepted(struct sim *sim, bool disk_full)
         }
         model->accepted[model->accepted_count++] = (struct accepted){sim->now_us, disk_full};
     }
-}
-
-/* ---- folds ---- */
-
-void model_fold(struct sim *sim, struct model_job *job)
-{
-    while (job->folded < job->rows_count) {
-        const struct row *row = job->rows[job->folded++];
-        struct event event;
-        struct codec_arena arena CODEC_OWNED = {0};
-        struct problem problem = {0};
-        RULE(!codec_decode(row, &event, &arena, &problem), problem.text);
-        RULE(!job_apply(job->shadow, &event, &problem), problem.text);
-    }
-}
-
-static bool items_equal(const struct job *a, const struct job *b)
-{
-    for (int64_t n = 0; a->items && b->items && n < a->total; n++) {
-        struct item x = a->items[n], y = b->items[n];
-        x.old = y.old = false;
-        if (memcmp(&x, &y, sizeof x))
-            return false;
-    }
-    return true;
-}
-
-static void compare(struct sim *sim, const struct job *have, const struct job *want)
-{
-    struct buf a BUF_OWNED, b BUF_OWNED;
-    buf_init(&a, 1 << 24);
-    buf_init(&b, 1 << 24);
-    snapshot_write(have, &a);
-    snapshot_write(want, &b);
-    if (!have->ended)
-        SIM_CHECK(sim, bytes_equal(buf_bytes(&a), buf_bytes(&b)), "caches and tail of job %lld are not the fold of its log:\n%.*s\n%.*s",
-                  (long long)have->job, BYTES_ARG(buf_bytes(&a)), BYTES_ARG(buf_bytes(&b)));
-    SIM_CHECK(sim, have->seq == want->seq && have->status == want->status && counts_equal(have->counts, want->counts),
-              "caches and tail of the ended job %lld are not the fold of its log:\n%.*s\n%.*s", (long long)have->job,
-              BYTES_ARG(buf_bytes(&a)), BYTES_ARG(buf_bytes(&b)));
-    SIM_CHECK(sim, items_equal(have, want), "an item of job %lld is not what the log says", (long long)have->job);
-}
-
-void model_opened(struct sim *sim)
-{
-    struct model *model = &sim->model;
-    model->accepted_count = model->rows_count;
-    model->running = 0;
-    memset(model->waiting, 0, sizeof model->waiting);
-    model_catch_up(sim);
-    SIM_CHECK(sim, store_opening(sim->store)->last_pos == model->rows_count, "the log opens at position %llu, its last row is %zu",
-              (unsigned long long)store_opening(sim->store)->last_pos, model->rows_count);
-    for (size_t i = 0; i < model->jobs_count; i++) {
-        struct model_job *job = model->jobs[i];
-        struct live *live = store_get(sim->store, bytes_of(job->id));
-        SIM_CHECK(sim, live || job->ended, "job %lld is open in the log and unknown to the store", (long long)job->job);
-        if (!live)
-            continue;
-        model_fold(sim, job);
-        compare(sim, live_job(live), job->shadow);
-    }
-}
-
-void model_started(struct sim *sim)
-{
-    size_t at = 0;
-    for (struct live *live; (live = store_next_job(sim->store, &at));) {
-        const struct job *job = live_job(live);
-        int64_t holding = 0, next = 0;
-        for (int64_t n = 0; !job->ended && n < job->total; n++)
-            holding += item_holds_slot(job, &job->items[n]);
-        while (!job->ended && next < job->total && job->items[next].state != ITEM_PENDING)
-            next++;
-        SIM_CHECK(sim, job->ended || (holding == job->holding && next == job->next), "job %lld opens with wrong slots", (long long)job->job);
-    }
-}
-
-/* ---- what others see ---- */
-
-bool model_pruned(struct sim *sim, const struct model_job *job)
-{
-    return job->ended && !memory_row(sim->disk, job->rows[0]->pos);
-}
-
-void model_see_row(struct sim *sim, const struct model_job *job, uint64_t seq, const struct row *row)
-{
-    model_catch_up(sim);
-    sim_tally(TALLY_SEEN, 1);
-    RULE(row->job == job->job && row->seq == seq, "a reader was given another row than the next one");
-    RULE(seq <= job->rows_count, "a reader sees a row that is not durable");
-    const struct row *want = job->rows[seq - 1];
-    RULE(row->pos == want->pos && row->epoch == want->epoch && row->at_us == want->at_us && row->kind == want->kind &&
-         row->item == want->item && row->attempt == want->attempt && bytes_equal(row_body(row), row_body(want)),
-         "a reader sees another row than the log has");
-}
-
-void model_see_document(struct sim *sim, const struct model_job *job, struct bytes document)
-{
-    model_catch_up(sim);
-    sim_tally(TALLY_DOCUMENTS, 1);
-    int64_t seq = number_in(json_span(document, "seq"));
-    SIM_CHECK(sim, seq >= 1 && seq <= (int64_t)job->rows_count, "a document shows seq %lld of job %lld, durable are %zu", (long long)seq,
-              (long long)job->job, job->rows_count);
-    struct counts have = {number_in(json_span(document, "batches_pending")), number_in(json_span(document, "batches_processing")),
-                          number_in(json_span(document, "batches_completed")), number_in(json_span(document, "batches_failed")),
-                          number_in(json_span(document, "batches_skipped"))};
-    SIM_CHECK(sim, counts_equal(have, job->told[seq - 1]), "a document of job %lld shows other counts than its log at seq %lld",
-              (long long)job->job, (long long)seq);
-    int64_t progress = number_in(json_span(document, "overall_progress"));
-    SIM_CHECK(sim, (progress == 100) == (job->rows[seq - 1]->kind == EVENT_JOB_ENDED) && progress >= 0 && progress <= 100,
-              "a document of job %lld shows %lld %% at seq %lld", (long long)job->job, (long long)progress, (long long)seq);
-}
-
-/* A launch: the start (or the step) that it rests on is durable, and the task is that of this item at this leg. */
-uint64_t model_see_task(struct sim *sim, const struct task *task)
-{
-    struct model *model = &sim->model;
-    struct token token = task->token;
-    model_catch_up(sim);
-    struct model_job *job = model_job(sim, token.job);
-    SIM_CHECK(sim, job && token.item < job->total, "an item is launched that is not durable");
-    struct model_item *item = &job->items[token.item];
-    SIM_CHECK(sim, item->state == MODEL_RUNNING && item->attempt == token.attempt && item->epoch == token.holder && item->leg == task->leg,
-              "job %lld item %lld is launched (attempt %u, leg %u) before that start is durable", (long long)token.job, (long long)token.item,
-              token.attempt, task->leg);
-    uint64_t number = item->leg ? number_behind(task->value, "{\"mark\":") : number_behind(task->value, "{\"in\":");
-    SIM_CHECK(sim, item->leg ? number == item->step_mark : item->blob ? task->input_fd >= 0 : number == (uint64_t)item->input,
-              "job %lld item %lld is launched with the input of another", (long long)token.job, (long long)token.item);
-    if (model->marks_count + 1 >= model->marks_room) {
-        model->marks_room = model->marks_room ? model->marks_room * 2 : 256;
-        model->marks = mem_grow(model->marks, model->marks_room * sizeof *model->marks);
-    }
-    if (!model->marks_count)
-        model->marks[model->marks_count++] = (struct mark){0};
-    model->marks[model->marks_count] = (struct mark){.job = token.job, .item = token.item, .epoch = token.holder, .attempt = token.attempt,
-                                                     .leg = task->leg};
-    return item->task = model->marks_count++;
 }
 
 void model_done(struct sim *sim)

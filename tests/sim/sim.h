@@ -12,6 +12,7 @@
  *     client.c     who submits jobs, uploads slowly, vanishes, cancels
  *     reader.c     who watches, reads slowly, leaves, resumes
  *     model.c      what the log may say
+ *     witness.c    what others see, held against it
  *     report.c     the last events, and the end of a life that broke a rule */
 #pragma once
 #include "base/heap.h"
