@@ -107,6 +107,8 @@ void scorer_name(const struct scorer *scorer, const struct reading *lines, int l
     struct fit best = {.total = 3 * CTC_IMPOSSIBLE};
     double second = 3 * CTC_IMPOSSIBLE;
     *ret = (struct scorer_match){.score = CTC_IMPOSSIBLE};
+    if (!lines_count)    /* a box without text says no name */
+        return;
     for (size_t i = 0; i < scorer->catalogue->cards_count; i++) {
         struct fit fit = fit_card(scorer, i, lines, lines_count);
         if (fit.total > best.total) {

@@ -227,6 +227,17 @@ static void find_texts(const struct image *image, const struct palette *palette,
     }
 }
 
+/* The glow behind the deck's title can look like a box in a poor JPEG: nothing is written in it and no section is above it. A real box
+ * without readable text stands under a header, and is kept: it must not vanish without a word. */
+static void drop_ghosts(struct layout *layout)
+{
+    int kept = 0;
+    for (int i = 0; i < layout->cards_count; i++)
+        if (layout->cards[i].lines_count || layout->cards[i].header >= 0 || !layout->headers_count)
+            layout->cards[kept++] = layout->cards[i];
+    layout->cards_count = kept;
+}
+
 /* Two boxes of cards look alike, each measured from its own corner. Blocks are compared by their means: noise and the half pixel by
  * which a picture made smaller may differ level out, another character does not. */
 static bool boxes_alike(const struct image *image, const struct box *a, const struct box *b, int block)
@@ -293,6 +304,7 @@ int layout_find(const struct image *image, struct layout *ret, struct problem *p
                            image->width, image->height);
     qsort(ret->cards, (size_t)ret->cards_count, sizeof *ret->cards, by_place);
     find_texts(image, &palette, ret);
+    drop_ghosts(ret);
     find_repeats(image, ret);
     layout_find_block(image, &palette, &ret->block);
     return 0;

@@ -195,3 +195,18 @@ TEST(a_picture_of_something_else_is_a_problem)
     CHECK(strstr(problem.text, "shows no deck page") != NULL);
     image_done(&sketch.image);
 }
+
+TEST(a_glow_in_the_title_is_no_box_but_an_unreadable_one_under_a_header_is_kept)
+{
+    struct sketch sketch = sketch_new(1, 1800);
+    draw_block(&sketch);
+    fill(&sketch, 312, 20, 456, 40, card);         /* no header above, nothing written in it */
+    draw_header(&sketch, 900);
+    draw_card(&sketch, 0, 1010, 4, false, true);
+    fill(&sketch, 547, 1010, 439, 137, card);      /* blank, but where a card stands */
+    struct layout *layout = find(&sketch);
+    CHECK_INT(layout->cards_count, 2);
+    CHECK_INT(layout->cards[0].lines_count, 1);
+    CHECK_INT(layout->cards[1].lines_count, 0);
+    image_done(&sketch.image);
+}
