@@ -36,6 +36,8 @@ struct slot {
     char stages[96];                /* for sentences: "decode, decklist" */
     int64_t timeout_us;
     int64_t hint_at_us;             /* of the last hint that was passed on */
+    uint64_t hint_status;           /* its hash */
+    int hints_early;                /* of this task: passed on at once, because their status was new */
 };
 
 struct workers {

@@ -102,10 +102,13 @@ static void task_hint(struct slot *slot, struct json_object *head)
     struct workers *workers = slot->workers;
     int64_t percent = json_get_int(head, "percent", 0), now_us = loop_now_us(workers->loop);
     struct bytes status = json_get_bytes(head, "status");
-    /* The worker keeps the pace; half of it leaves room for a late turn of the loop. */
-    if (slot->late || now_us - slot->hint_at_us < LIMIT_HINT_US / 2)
+    uint64_t hash = hash_bytes(status);
+    /* The worker keeps the pace; half of it leaves room for a late turn of the loop. A new status need not wait, a few times a task. */
+    bool early = now_us - slot->hint_at_us < LIMIT_HINT_US / 2;
+    if (slot->late || (early && (hash == slot->hint_status || ++slot->hints_early > LIMIT_HINTS_EARLY)))
         return;
     slot->hint_at_us = now_us;
+    slot->hint_status = hash;
     status.count = text_cut(status, LIMIT_HINT_BYTES);
     if (workers->crew.client.hint)
         workers->crew.client.hint(workers->crew.client.data, slot->token, (int)(percent < 0 ? 0 : percent > 100 ? 100 : percent), status);
@@ -251,6 +254,7 @@ static void slot_take(struct slot *slot, const struct task *task)
     slot->token = task->token;
     slot->timeout_us = task->timeout_us;
     slot->hint_at_us = 0;
+    slot->hints_early = 0;
     stages_text(task->stages, slot->stages, sizeof slot->stages);
 }
 

@@ -37,9 +37,8 @@ static void rest(int64_t ms)
 static void give_hints(const struct stage_task *task)
 {
     task->hint(task->hint_data, 20, "ocr");
-    rest(150);    /* hints are passed on ten times a second at most */
+    task->hint(task->hint_data, 21, "ocr");    /* too soon after the same status: dropped on the way */
     task->hint(task->hint_data, 70, "matching");
-    rest(150);
 }
 
 static void pad(struct buf *value, int64_t count)

@@ -46,7 +46,7 @@ struct stage_task {
     int input_fd;              /* its bytes, read with pread/mmap from offset 0; -1 = none, then `value` is the input */
     struct bytes value;        /* JSON from the item's earlier leg or its inline input; may be empty */
     struct bytes params;       /* JSON object of the stage's settings; may be empty */
-    void (*hint)(void *hint_data, int percent, const char *status);     /* may be NULL; "ocr" 20, "matching" 70 */
+    void (*hint)(void *hint_data, int percent, const char *status);     /* may be NULL; "ocr" 20, "matching" 70; static texts */
     void *hint_data;
 };
 

@@ -27,7 +27,8 @@ struct worker {
     struct stage stages[LIMIT_WORKER_STAGES];
     size_t stages_count;
     struct buf head;                  /* of the frame that is being written */
-    int64_t hint_at_us;               /* monotonic time of the last hint */
+    int64_t hint_at_us;               /* monotonic time of the task's last hint; 0 = it had none */
+    const char *hint_status;          /* of that hint */
 };
 
 /* A task as it came, and the outcome that is being made of it. */
@@ -168,15 +169,18 @@ static int start(struct worker *worker)
 
 /* ---- task ---- */
 
-/* Hints are for the eye: one that comes too soon, or finds the socket full, is dropped. */
+/* Hints are for the eye: one that comes too soon, or finds the socket full, is dropped. A new status is never too soon: there are few,
+ * and clients wait for each. */
 static void hint(void *data, int percent, const char *status)
 {
     struct job *job = data;
     struct worker *worker = job->worker;
     int64_t at_us = now_us(CLOCK_MONOTONIC);
-    if (worker->hint_at_us && at_us - worker->hint_at_us < LIMIT_HINT_US)
+    bool same = worker->hint_at_us && !strcmp(worker->hint_status, status);
+    if (same && at_us - worker->hint_at_us < LIMIT_HINT_US)
         return;
     worker->hint_at_us = at_us;
+    worker->hint_status = status;
     struct buf *head = begin(worker, "hint");
     json_put_int(head, "percent", percent);
     json_put_text(head, "status", status);
@@ -341,6 +345,7 @@ static int do_task(struct worker *worker, const struct frame *frame)
     struct job job = {.worker = worker, .head = head};
     if (!head || !task_read(&job, frame))
         return -EPROTO;
+    worker->hint_at_us = 0;
     struct stage_outcome outcome;
     run_leg(&job, &outcome);
     int rc = say_outcome(&job, &outcome);
