@@ -21,6 +21,7 @@
 
 enum {
     COMMIT_EVERY_US = 1000,
+    GATHER_US = 50,                /* a thread that was asleep waits so long for what follows from the first row: the next start of an outcome */
     FULL_RETRY_US = 200000,
     FULL_TRIES_AT_CLOSE = 10,
     PRUNE_EVERY_US = 10000,        /* while rows come in; without them the steps follow one another */
@@ -400,14 +401,27 @@ static void wait_for_signal(struct sqlite *s, int64_t until_us)
     s->write_waits = false;
 }
 
+/* The row that woke the thread is seldom alone: an outcome brings the start of the next item with it, a moment later. Mutex held. */
+static void gather(struct sqlite *s)
+{
+    pthread_mutex_unlock(&s->write_mutex);
+    sleep_until(base_now_us() + GATHER_US);
+    pthread_mutex_lock(&s->write_mutex);
+}
+
 /* Sleeps until there is work; takes it if it is a group. */
 static enum work next_work(struct sqlite *s, struct group *ret_group)
 {
     int64_t until;
     enum work work;
     pthread_mutex_lock(&s->write_mutex);
-    while ((work = choose(s, base_now_us(), &until)) == WORK_WAIT)
+    bool slept = false;
+    while ((work = choose(s, base_now_us(), &until)) == WORK_WAIT) {
         wait_for_signal(s, until);
+        slept = true;
+    }
+    if (work == WORK_GROUP && slept)
+        gather(s);
     if (work == WORK_GROUP)
         take_group(s, ret_group);
     pthread_mutex_unlock(&s->write_mutex);
