@@ -145,7 +145,7 @@ static const char *scored(const char *first, const char *second)
         scorer_init(&scorer, &catalogue, &keys);
     }
     struct reading lines[2] = {reading_of(boards[0], first, 0.9999f), reading_of(boards[1], second, 0.9999f)};
-    scorer_name(&scorer, lines, *second ? 2 : 1, &match);
+    scorer_name(&scorer, lines, *second ? 2 : *first ? 1 : 0, &match);
     struct bytes found = match.card ? match.card->columns[CATALOGUE_CARD_NUMBER] : BYTES("");
     snprintf(number, sizeof number, "%.*s", BYTES_ARG(found));
     return number;
@@ -161,4 +161,5 @@ TEST(readings_become_cards_only_without_contradiction)
     CHECK_TEXT(scored("-a-b-", "-d-d-"), "");       /* another tagline is another card */
     CHECK_TEXT(scored("-a-b-d-", ""), "");          /* one letter is surely another */
     CHECK_TEXT(scored("-b-b-", ""), "");
+    CHECK_TEXT(scored("", ""), "");                 /* a box without text */
 }

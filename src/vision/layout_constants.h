@@ -40,7 +40,6 @@
 #define TEXT_FROM 0.262                     /* BW: where text starts behind an icon … */
 #define TEXT_FROM_BARE 0.045                /* BW: … and the first place it may start without one */
 #define TEXT_TO 0.985                       /* BW */
-#define TEXT_HEIGHT 0.086                   /* BW: ink height of a usual name line */
 #define LINE_GAP_MIN 0.10                   /* BH: rows without ink between two lines; less is a gap inside a character */
 #define LINE_HEIGHT_MIN 0.045               /* BW; less is noise, or one flat character */
 #define QUANTITY_X 0.82                     /* BW: the quantity's zone is right of this … */
