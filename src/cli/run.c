@@ -215,7 +215,9 @@ static struct live *earlier_job(struct run *run)
 static struct live *new_job(struct run *run, const struct files *files, struct problem *problem)
 {
     bool busy;
-    struct store_job job = {.owner = BYTES("local"), .pipeline = run->host.pipeline, .in_flight = (uint32_t)run->settings.max_workers};
+    /* Whoever names a text file here means it as a decklist. */
+    struct store_job job = {.owner = BYTES("local"), .pipeline = run->host.pipeline, .params = BYTES("{\"text\":true}"),
+                            .in_flight = (uint32_t)run->settings.max_workers};
     struct live *live = engine_submit(run->host.engine, &job, files->specs, files->count, &busy, problem);
     return live ? live_ref(live) : NULL;
 }
