@@ -1,6 +1,7 @@
 #include "cli/host.h"
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "config/builtin.h"
 #include "os/file.h"
@@ -9,6 +10,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,11 +79,14 @@ static int open_store(struct host *host, const struct host_options *options, str
 static void worker_ready(void *data, size_t ready)
 {
     struct host *host = data;
-    if (!host->ready)
-        loop_stop(host->loop);
+    if (host->ready)
+        return;
     host->ready = true;
+    if (host->waiting)
+        loop_stop(host->loop);
 }
 
+/* Before the first worker was ready nothing can ever be done, so the loop ends; later it may be a passing trouble. */
 static void workers_broken(void *data, const struct problem *problem)
 {
     struct host *host = data;
@@ -89,6 +94,22 @@ static void workers_broken(void *data, const struct problem *problem)
         loop_stop(host->loop);
     else
         fprintf(stderr, "rivulet: %s\n", problem->text);
+}
+
+/* A catalogue that cannot be read is told at once, before anybody waits for a worker: the text matcher is opened here, asked what it
+ * loaded, and closed. */
+static int check_catalogue(struct host *host, const struct stage_outfit *outfit, struct problem *problem)
+{
+    const struct stage_kind *match = stage_kind_find(BYTES("match"));
+    void *state = NULL;
+    struct buf facts;
+    buf_init(&facts, LIMIT_BODY_BYTES);
+    if (match->open(outfit, &state, problem))
+        return -1;
+    match->describe(state, &facts);
+    match->close(state);
+    host->catalogue_facts = buf_take(&facts, NULL);
+    return 0;
 }
 
 /* The names of all stages of all legs, each once; they point into `trees`. */
@@ -133,7 +154,7 @@ static int find_outfit(struct host *host, const struct settings *settings, bool 
     ret->engine = !strcmp(settings->engine, "onnx") ? STAGE_ENGINE_ONNX : !strcmp(settings->engine, "tesseract") ? STAGE_ENGINE_TESSERACT : STAGE_ENGINE_AUTO;
     if (ret->engine == STAGE_ENGINE_AUTO && models->notice[0])
         host->notice = mem_text(models->notice);
-    return 0;
+    return check_catalogue(host, ret, problem);
 }
 
 static int start_workers(struct host *host, const struct settings *settings, struct problem *problem)
@@ -158,6 +179,8 @@ int host_open(struct host *host, const struct host_options *options, struct prob
 {
     const struct settings *settings = options->settings;
     *host = (struct host){0};
+    signal(SIGPIPE, SIG_IGN);      /* a reader that has gone, and a file that may not grow, are errors of the write */
+    signal(SIGXFSZ, SIG_IGN);
     host->pipeline = builtin_load(options->pipeline, settings->pipeline, problem);
     if (!host->pipeline || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
         open_store(host, options, problem) || start_workers(host, settings, problem))
@@ -169,8 +192,10 @@ int host_open(struct host *host, const struct host_options *options, struct prob
 
 int host_wait_ready(struct host *host, struct problem *problem)
 {
+    host->waiting = true;
     while (!host->ready && !host->given_up && !workers_problem(host->crew))
         loop_run(host->loop);
+    host->waiting = false;
     if (host->given_up)
         return HOST_GIVEN_UP;
     return host->ready ? 0 : problem_set(problem, "%s", workers_problem(host->crew)->text);
@@ -194,6 +219,8 @@ void host_close(struct host *host)
             loop_run(host->loop);
     }
     store_close(host->store);
+    if (host->loop)
+        loop_turn(host->loop, false);    /* the log's last message is heard */
     loop_close(host->loop);        /* with it ends what the pool still writes into blobs */
     blobs_close(host->blobs);
     if (host->temporary)
@@ -201,5 +228,6 @@ void host_close(struct host *host)
     pipeline_free(host->pipeline);
     free(host->dir);
     free(host->notice);
+    free(host->catalogue_facts);
     *host = (struct host){0};
 }

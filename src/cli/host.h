@@ -18,7 +18,9 @@ struct host {
     struct engine *engine;
     struct pipeline *pipeline;        /* the one that the command runs */
     char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
-    bool ready, stopped;              /* a worker is ready; all are reaped */
+    char *catalogue_facts;            /* JSON: what the card catalogue holds; NULL where none is used */
+    bool ready, stopped;              /* a worker has been ready; all are reaped */
+    bool waiting;                     /* host_wait_ready() is under way */
     bool given_up;                    /* set it (and stop the loop) when host_wait_ready() is to wait no longer */
 };
 
@@ -30,10 +32,10 @@ struct host_options {
     void *id_data;
 };
 
-/* Opens everything and starts the workers. 0, or -1 and a problem; host_close() in both cases. */
+/* Opens everything, checks the catalogue and starts the workers, which load while the loop runs. 0, or -1 and a problem; host_close() in
+ * both cases. When no worker can ever load its outfit the loop is stopped and workers_problem() says why. */
 int host_open(struct host *host, const struct host_options *options, struct problem *problem);
-/* Run the loop until a worker has its outfit loaded: 0. HOST_GIVEN_UP when it was told not to wait; -1 and a problem when none can load
- * it: what is wrong with the catalogue, for one. */
+/* Run the loop until a worker has its outfit loaded: 0. HOST_GIVEN_UP when it was told not to wait; -1 and a problem when none can load it. */
 enum { HOST_GIVEN_UP = 1 };
 int host_wait_ready(struct host *host, struct problem *problem);
 /* Ends running tasks, reaps the workers, makes durable what was accepted. Whoever reads must have left the store. */

@@ -17,7 +17,8 @@ struct serve {
     struct settings settings;
     struct service *service;
     struct timer grace;
-    struct json_object *loaded;       /* what the workers said of themselves */
+    struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
+    bool learned;                     /* it was a worker that said it */
     char *engine_name;
     int draining;                     /* signals so far */
     bool engine_idle, service_idle;
@@ -36,24 +37,33 @@ static struct json_object *first_stage(struct json_object *loaded)
     return NULL;
 }
 
+static void learn(struct serve *serve)
+{
+    bool ready = workers_ready(serve->host.crew) > 0;
+    if (serve->learned || (serve->loaded && !ready))
+        return;
+    serve->learned = ready;
+    json_drop(&serve->loaded);
+    free(serve->engine_name);
+    struct json_object *told = json_parse(ready ? workers_loaded(serve->host.crew) : bytes_of(serve->host.catalogue_facts), NULL);
+    serve->loaded = told && ready ? json_object_get(first_stage(told)) : told;
+    if (ready)
+        json_object_put(told);
+    struct bytes name = json_get_bytes(serve->loaded, "engine");
+    serve->engine_name = name.count ? mem_copy(name.at, name.count) : NULL;
+}
+
 static void facts(void *data, struct service_facts *ret)
 {
     struct serve *serve = data;
-    struct json_object *stage = first_stage(serve->loaded);
+    learn(serve);
     *ret = (struct service_facts){.workers = (int)serve->settings.max_workers, .workers_ready = (int)workers_ready(serve->host.crew),
                                   .workers_busy = (int)engine_running(serve->host.engine), .notice = serve->host.notice};
     ret->ready = ret->workers_ready > 0;
-    ret->total_cards = json_get_int(stage, "cards", 0);
-    ret->base_names = json_get_int(stage, "base_names", 0);
+    ret->total_cards = json_get_int(serve->loaded, "cards", 0);
+    ret->base_names = json_get_int(serve->loaded, "base_names", 0);
     ret->matcher_loaded = ret->total_cards > 0;
     ret->engine = serve->engine_name;
-}
-
-static void learn(struct serve *serve)
-{
-    serve->loaded = json_parse(workers_loaded(serve->host.crew), NULL);
-    struct bytes name = json_get_bytes(first_stage(serve->loaded), "engine");
-    serve->engine_name = name.count ? mem_copy(name.at, name.count) : NULL;
 }
 
 /* ---- the end ---- */
@@ -136,17 +146,15 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     struct host_options options = {.settings = &serve->settings, .pipeline = BYTES("decklists"), .dir = dir};
     int status = EXIT_USAGE;
     raise_descriptors();
-    if (!host_open(&serve->host, &options, problem) && !host_wait_ready(&serve->host, problem)) {
-        learn(serve);
-        if (!open_service(serve, problem)) {
-            loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
-            loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
-            say_ready(serve);
-            loop_run(serve->host.loop);
-            timer_stop(serve->host.loop, &serve->grace);
-            service_close(serve->service);
-            status = EXIT_WELL;
-        }
+    if (!host_open(&serve->host, &options, problem) && !open_service(serve, problem)) {
+        loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
+        loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
+        say_ready(serve);
+        loop_run(serve->host.loop);
+        timer_stop(serve->host.loop, &serve->grace);
+        const struct problem *broken = serve->draining ? NULL : workers_problem(serve->host.crew);
+        status = broken ? problem_set(problem, "%s", broken->text), EXIT_USAGE : EXIT_WELL;
+        service_close(serve->service);
     }
     host_close(&serve->host);
     json_drop(&serve->loaded);
