@@ -70,7 +70,7 @@ struct item_range {
  * arena) when it is being read. `value`, `stats`, `usage`, `params`, `remote` and `summary` are JSON texts, empty = absent. */
 struct event {
     uint64_t pos;               /* 1, 2, 3 … over all jobs, given by the decider */
-    int64_t job;                /* the job's number in this store */
+    int64_t job;                /* the job's number in this store: the position of its job.created */
     uint64_t seq;               /* 1, 2, 3 … in the job */
     int64_t epoch;              /* the opening of the store it was written in */
     int64_t at_us;              /* wall time */

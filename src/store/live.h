@@ -85,7 +85,7 @@ struct store {
     struct log_opening opening;
     struct problem broken;         /* what opening found */
     uint64_t pos, durable;
-    int64_t last_job, last_at_us;
+    int64_t last_at_us;
     bool disk_full;
     struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
     struct list owners;            /* owners with something ready, in turn */

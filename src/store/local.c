@@ -40,7 +40,7 @@ static void stamp(struct store *store, struct live *live, struct event *event)
         now = store->last_at_us;
     store->last_at_us = now;
     event->pos = ++store->pos;
-    event->job = live->job->job ? live->job->job : store->last_job;
+    event->job = live->job->seq ? live->job->job : (int64_t)event->pos;    /* a number that is never given twice */
     event->seq = live->job->seq + 1;
     event->epoch = store->opening.epoch;
     event->at_us = now;
@@ -292,7 +292,6 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.ordered = job->ordered;
     event.created.retry_of = job->retry_of;
     event.created.trace = job->trace;
-    store->last_job++;
     accept_event(store, live, &event, NULL, 0);
     return live;
 }
@@ -411,6 +410,13 @@ static bool is_json(struct bytes text)
     return json_grammar(text, JSON_DEPTH_MAX - 2, &at) == JSON_GRAMMAR_GOOD;
 }
 
+/* Only the crew stores files, and says so: a value that merely looks like the name of one could show another job's. */
+static bool forges_blob(const struct outcome *outcome)
+{
+    bool looks = json_span(outcome->value, "blob").count == 2 * SHA_SIZE + 2 && json_span(outcome->value, "bytes").count;
+    return looks && !outcome->blob;
+}
+
 static void keep_within_limits(struct outcome *outcome, struct problem *problem)
 {
     outcome->error = cut_text(outcome->error, LIMIT_ERROR_BYTES);
@@ -426,6 +432,8 @@ static void keep_within_limits(struct outcome *outcome, struct problem *problem)
         problem_set(problem, "the result has %zu bytes, at most %d fit inline", outcome->value.count, LIMIT_BODY_BYTES);
     else if (!is_json(outcome->value))
         problem_set(problem, "the result is not valid JSON");
+    else if (forges_blob(outcome))
+        problem_set(problem, "the result has the form that is kept for stored files ({\"blob\", \"bytes\"})");
     if (problem_is(problem))
         *outcome = (struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing")};
 }

@@ -116,5 +116,4 @@ struct log_opening {
     /* the numbers */
     int64_t epoch;                    /* of this opening: max(last + 1, unix seconds) */
     uint64_t last_pos;                /* 0 in an empty log */
-    int64_t last_job;                 /* highest job number given, 0 none */
 };

@@ -516,10 +516,6 @@ struct log *memory_open(struct memory_disk *disk, int64_t wall_s, struct log_ope
     memory->finds_end = &memory->finds;
     opening->epoch = disk->epoch;
     opening->last_pos = memory_last_pos(disk);
-    opening->last_job = 0;
-    for (size_t i = 0; i < disk->jobs_count; i++)
-        if (disk->jobs[i]->job > opening->last_job)
-            opening->last_job = disk->jobs[i]->job;
     tell(disk, opening);
     return &memory->log;
 }

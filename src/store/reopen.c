@@ -189,7 +189,6 @@ int store_start(struct store *store, struct log *log, struct problem *problem)
     store->log = log;
     log->client = (struct log_client){store, log_durable, log_full, log_pruned};
     store->pos = store->durable = store->flushed_pos = store->opening.last_pos;
-    store->last_job = store->opening.last_job;
     store->flushed_at_us = store->world.now_us(store->world.data);
     size_t at = 0;
     for (struct live *live; (live = map_next(&store->jobs, &at));)

@@ -118,6 +118,5 @@ int open_tell(struct sqlite *s, struct log_opening *opening, struct problem *pro
                            (unsigned long long)walk.pos + 1);
     opening->epoch = epoch;
     opening->last_pos = walk.pos;
-    opening->last_job = base_number(s->write_db, "SELECT max(job) FROM job", 0);
     return 0;
 }

@@ -54,9 +54,10 @@ TEST(a_cancelled_job_takes_no_outcome)
 TEST(what_a_worker_says_is_checked)
 {
     static const struct { const char *value; enum item_state state; } said[] = {
-        {"{\"x\":1}", ITEM_DONE}, {"", ITEM_DONE}, {"{\"x\":", ITEM_FAILED}, {"{\"x\":1}}", ITEM_FAILED}, {"NaN", ITEM_FAILED}};
+        {"{\"x\":1}", ITEM_DONE}, {"", ITEM_DONE}, {"{\"x\":", ITEM_FAILED}, {"{\"x\":1}}", ITEM_FAILED}, {"NaN", ITEM_FAILED},
+        {"{\"blob\":\"0123456789012345678901234567890123456789012345678901234567890123\",\"bytes\":5}", ITEM_FAILED}};
     begin();
-    struct live *live = job("me", 7, 1);
+    struct live *live = job("me", 8, 1);
     for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
         struct token token = claim();
         test_note("%s", said[i].value);
@@ -66,7 +67,7 @@ TEST(what_a_worker_says_is_checked)
     char *huge MEM_OWNED = mem_new(LIMIT_BODY_BYTES + 2);
     memset(huge, '1', LIMIT_BODY_BYTES + 1);
     store_finish(bench.store, claim(), &(struct outcome){.value = bytes_of(huge)}, NULL);
-    CHECK_INT(live_job(live)->items[5].state, ITEM_FAILED);
+    CHECK_INT(live_job(live)->items[6].state, ITEM_FAILED);
     live_ref(live);
     store_finish(bench.store, claim(), &(struct outcome){.value = BYTES("{\"a\":\r\n[1,\n2]}")}, NULL);
     sync_all();
@@ -76,7 +77,7 @@ TEST(what_a_worker_says_is_checked)
         CHECK(!memchr(rows[i]->body, '\n', rows[i]->body_bytes));
         row_unref(rows[i]);
     }
-    CHECK(count > 7);
+    CHECK(count > 8);
     CHECK_INT(live_job(live)->sums_count, 0);
     live_unref(live);
     end();

@@ -44,7 +44,7 @@ static void misbehave(const char *how)
         say(outcome, "{\n\"first\":1\r}");
         say(outcome, "{\"second\":2}");
     } else if (strstr(how, "rogue-output")) {
-        say("{\"frame\":\"outcome\",\"item\":0,\"attempt\":1,\"verdict\":\"done\",\"output\":4000000}", NULL);
+        say("{\"frame\":\"outcome\",\"item\":0,\"attempt\":1,\"verdict\":\"done\",\"output\":1000000}", NULL);
     } else if (strstr(how, "rogue-flood")) {
         /* The loop looks at LIMIT_WORKER_TURN frames a turn, so the outcome is heard only after a few. */
         for (int i = 0; i < 100; i++)
