@@ -265,10 +265,11 @@ static void claim_all(struct engine *engine)
 
 static void prune(struct engine *engine, int64_t now)
 {
-    if (!engine->options.retention_us || now < engine->prune_at_us)
+    int64_t retention_us = engine->options.retention_us;
+    if (now < engine->prune_at_us)
         return;
     engine->prune_at_us = now + PRUNE_EVERY_US;
-    store_prune(engine->options.store, engine->options.world.wall_us(engine->options.world.data) - engine->options.retention_us);
+    store_prune(engine->options.store, retention_us ? engine->options.world.wall_us(engine->options.world.data) - retention_us : 0);
 }
 
 static void tell_idle(struct engine *engine)
@@ -289,10 +290,7 @@ void engine_run(struct engine *engine)
     claim_all(engine);
     prune(engine, now);
     int64_t next = store_tick(engine->options.store);    /* again: what was accepted just now is to be flushed some time */
-    if (engine->options.retention_us && engine->prune_at_us < next)
-        next = engine->prune_at_us;
-    if (next != INT64_MAX)
-        world->run_at(world->data, next);
+    world->run_at(world->data, engine->prune_at_us < next ? engine->prune_at_us : next);
     tell_idle(engine);
 }
 

@@ -68,7 +68,7 @@ static void result_kept(void *data, const struct outcome *outcome)
     else if (has_slot && !workers->stopping)
         tell_free(workers);
     if (outcome->blob && result->dropped)
-        blob_unpin(workers->options.blobs, outcome->blob);
+        blob_abandon(workers->options.blobs, outcome->blob);
     result_free(result);
     if (workers->stopping)
         workers_settle(workers);

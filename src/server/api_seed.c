@@ -130,6 +130,7 @@ static void uploaded(struct upload *upload, struct http_request *request, enum d
         return;
     }
     intake->live = live_ref(live);
+    upload->used = true;
     request->user = intake;
     request->on_close = closed;
     store_when(service->store, &intake->wait, store_pos(service->store), durable);

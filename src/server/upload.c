@@ -103,8 +103,10 @@ void upload_free(struct upload *upload)
         return;
     for (int i = 0; i < upload->count; i++) {
         struct upload_file *file = upload->files[i];
-        if (file->stored)
+        if (file->stored && upload->used)
             blob_unpin(upload->blobs, &file->sha);
+        else if (file->stored)
+            blob_abandon(upload->blobs, &file->sha);
         free(file->name);
         free(file->type);
         free(file->error);
@@ -134,7 +136,7 @@ static void closed(struct http_request *request, enum http_why why)
 
 static void refuse_disk(struct upload *upload)
 {
-    if (upload->error == -ENOSPC || upload->error == -EDQUOT)
+    if (upload->error == -ENOSPC || upload->error == -EDQUOT || upload->error == -EFBIG)
         REFUSE(upload, 507, "The server's disk is full; nothing of this upload was kept.");
     else
         REFUSE(upload, 500, "The upload could not be written: %s.", strerror(-upload->error));

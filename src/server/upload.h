@@ -30,6 +30,7 @@ struct upload_file {
 struct upload {
     struct upload_file **files;    /* owned */
     int count;
+    bool used;                     /* a job names its files: set by who submitted them. Else they are thrown away with the upload */
     /* the rest is upload.c's own */
     struct party party;
     struct service *service;       /* may be gone before the pool is done with a closed upload … */

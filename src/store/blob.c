@@ -23,6 +23,7 @@ struct blobs {
     bool folder_ready[256];        /* blobs/ab is there and durable, as far as this process knows */
     pthread_mutex_t mutex;         /* over pins, and over every removal of a named file */
     struct map pins;               /* text of the sha → struct pin */
+    atomic_bool abandoned;         /* a file may have lost its last pin without an event that names it */
 };
 
 struct pin {
@@ -232,6 +233,17 @@ void blob_unpin(struct blobs *blobs, const struct sha *sha)
     if (--pin->count == 0)
         free(map_take_text(&blobs->pins, key_of(sha)));
     pthread_mutex_unlock(&blobs->mutex);
+}
+
+void blob_abandon(struct blobs *blobs, const struct sha *sha)
+{
+    blob_unpin(blobs, sha);
+    atomic_store(&blobs->abandoned, true);
+}
+
+bool blob_take_abandoned(struct blobs *blobs)
+{
+    return atomic_exchange(&blobs->abandoned, false);
 }
 
 int blob_remove(struct blobs *blobs, const struct sha *sha)

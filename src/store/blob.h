@@ -41,6 +41,10 @@ int blob_open(struct blobs *blobs, const struct sha *sha);
 void blob_pin(struct blobs *blobs, const struct sha *sha);       /* pins are counted; never blocks on the disk for long */
 void blob_unpin(struct blobs *blobs, const struct sha *sha);     /* one pin less; there must be one */
 
+/* The same by one who gives up what nothing else may be using: the log looks through the files some time after. */
+void blob_abandon(struct blobs *blobs, const struct sha *sha);
+bool blob_take_abandoned(struct blobs *blobs);                   /* whether that happened since the last call */
+
 /* Removes the file unless it is pinned. 0 removed (or not there), 1 pinned, -errno. Thread: log, after it made sure that nothing
  * durable uses the blob. */
 int blob_remove(struct blobs *blobs, const struct sha *sha);

@@ -22,6 +22,10 @@ void prune_begin(struct sqlite *s, int64_t ended_before_us)
     prune->scanned = 0;
     if (ended_before_us > prune->ended_before_us)
         prune->ended_before_us = ended_before_us;
+    if (s->blobs && !s->sweeping && blob_take_abandoned(s->blobs)) {
+        s->sweep = (struct blob_sweep){0};
+        s->sweeping = true;
+    }
 }
 
 static sqlite3_stmt *bind_job(struct sqlite *s, int statement, int64_t job)
