@@ -155,8 +155,8 @@ void tail_durable(struct store *store, uint64_t pos)
             list_push(&store->news, &done.live->news);
     }
     evict(store);
+    tail_news(store);      /* first: a result is on its way to its readers before the next item is launched */
     tell_waits(store);
-    tail_news(store);
     flush_if_due(store);
     if (was_busy && !store_busy(store) && store->client.due)
         store->client.due(store->client.data);
