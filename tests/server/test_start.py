@@ -3,6 +3,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -253,30 +254,41 @@ class Ends(unittest.TestCase):
         self.assertEqual(check_server(self, server)[stream.job].starts[0], ['first', 'restart'])
 
     def test_uploads_under_way_are_told_and_leave_nothing(self):
-        """The disk may be busy with them at that moment."""
-        server = self.serve(MAX_BATCH_SIZE=100)
+        self.end_while_uploading(False)
+
+    def test_told_twice_it_ends_at_once_though_uploads_are_being_stored(self):
+        self.end_while_uploading(True)
+
+    def end_while_uploading(self, twice):
+        """The disk is busy with them at that moment: each write that is under way holds many small files, which are synced one by one."""
+        server = self.serve(MAX_BATCH_SIZE=1000)
         answers = []
 
         def upload(sock, number):
-            body = form([image(f'{number}-{n}.jpg', content=jpeg(900000, f'{number} {n}'.encode())) for n in range(20)])
+            body = form([image(f'{number}-{n}.jpg', content=jpeg(2000, f'{number} {n}'.encode())) for n in range(400)])
             head = (f'POST /process-batch-fast HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: multipart/form-data; '
                     f'boundary={BOUNDARY}\r\nContent-Length: {len(body)}\r\n\r\n')
-            sock.settimeout(20)
+            rest = memoryview(head.encode() + body[:len(body) * (number + 1) // 16])
+            sock.setblocking(False)
             try:
-                sock.sendall(head.encode() + body[:len(body) * (number + 1) // 8])
-                answers.append(sock.recv(1000)[:12])
+                while not select.select([sock], [sock] if rest else [], [], 20)[0]:
+                    rest = rest[sock.send(rest[:4096]):]
+                answers.append(sock.recv(1000)[:12])        # gone as soon as it is answered, whatever it still had to send
             except OSError:
                 answers.append(b'')
             sock.close()
-        socks = [socket.create_connection(('127.0.0.1', server.port)) for _ in range(8)]
+        socks = [socket.create_connection(('127.0.0.1', server.port)) for _ in range(16)]
         threads = [threading.Thread(target=upload, args=(sock, number)) for number, sock in enumerate(socks)]
         for thread in threads:
             thread.start()
         until(lambda: len(blobs_on_disk(server.dir)) >= 20)
+        if twice:
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: b'HTTP/1.1 503' in answers)
         self.assertEqual(server.stop(), 0)
         for thread in threads:
             thread.join()
-        self.assertEqual(len(answers), 8)
+        self.assertEqual(len(answers), 16)
         self.assertIn(b'HTTP/1.1 503', answers)
         server.start()
         until(lambda: not server.rows('SELECT 1 FROM job WHERE state<2'))
