@@ -96,7 +96,7 @@ class Bar(Case):
                          env=self.env(TERM='xterm'))
         run.process.wait()
         text = terminal.close()
-        whole = re.findall(r'\r\x1b\[K(\{"index":\d,"filename":"item-\d","result":\{"bytes":\d+\}\})\n', text)
+        whole = re.findall(r'(?:(?<=\r\x1b\[K)|(?<=\n))(\{"index":\d,"filename":"item-\d","result":\{"bytes":\d+\}\})\n', text)
         self.assertEqual(len(whole), 6, text)
         self.assertRegex(self.drawings(text)[-1], r' 6/6 .* done in')
 
