@@ -18,7 +18,6 @@ static const struct page_file *file_of(struct bytes path)
 static void send_file(struct http_request *request, const struct page_file *file)
 {
     http_header(request, "Content-Security-Policy", POLICY);
-    http_header(request, "X-Content-Type-Options", "nosniff");
     http_header(request, "Referrer-Policy", "no-referrer");
     http_header(request, "Cache-Control", "no-cache");
     http_header(request, "ETag", file->tag);
