@@ -1,5 +1,5 @@
-/* Inside the store: a job held in memory, and the store itself. Used by the files of store/ that make up the decider (local.c accepts,
- * claim.c hands out, tail.c keeps rows for readers, flush.c writes the caches, reopen.c reads them). */
+/* Inside the store: a job held in memory, and the store itself. Used by the files of store/ that make up the decider: local.c accepts,
+ * jobs.c serves a job's owner, claim.c hands items out, tail.c keeps rows for readers, flush.c writes the caches, reopen.c reads them. */
 #pragma once
 #include "base/heap.h"
 #include "base/map.h"
@@ -112,7 +112,7 @@ struct store {
     struct store_numbers numbers;
 };
 
-/* local.c */
+/* live.c, local.c, jobs.c */
 struct live *live_new(struct store *store, struct job *job, const struct pipeline *pipeline);
 void live_register(struct live *live);
 void live_free(struct live *live);
