@@ -26,7 +26,7 @@ names='libonnxruntime.so ch_PP-OCRv4_rec_infer.onnx ppocr_keys_v1.txt'
 
 say() { echo "setup: $*"; }
 lost() {
-    say "the accurate recogniser is not here ($*): Tesseract reads instead, slower, and misreads small or blurred names more often"
+    say "the accurate recogniser is not here ($*): Tesseract reads instead and leaves more names unmatched, above all those of one character"
     exit 0
 }
 all_in() { for name in $names; do [ -s "$1/$name" ] || return 1; done; }
