@@ -35,6 +35,7 @@ SUITES = [
     ('tsan',    900, 'make tsan J={jobs}'),
     ('scorer',   60, '{python} tools/samples/score_test.py'),
     ('samples', 300, 'sh tools/samples/run.sh build/rivulet'),
+    ('fallback', 300, 'sh tools/samples/run.sh --fallback build/rivulet'),
     ('cli',     600, '{python} tests/run.py cli'),
     ('server', 1200, '{python} tests/run.py server'),
 ]

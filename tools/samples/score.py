@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Score what was read from the samples against their truth.
 
-usage: score.py TRUTH_DIR RESULTS.jsonl [TRUTH_DIR RESULTS.jsonl]...
+usage: score.py [--fallback] TRUTH_DIR RESULTS.jsonl [TRUTH_DIR RESULTS.jsonl]...
 
 TRUTH_DIR has one NAME.json a sample. RESULTS.jsonl has one object a line: {"filename", "decklist"} or {"filename",
 "error", "error_type"}. A deck is one test. It passes when every card is there in its section, with its English name,
 its base printing and its quantity (boxes of one card are summed), when nothing else is there, and when exactly the
 unknown cards are reported as unmatched. A damaged file passes when its line is an error. Metadata is counted and
-printed, and decides nothing. The last line is "N passed, N failed"; exit status 1 when one failed.
+printed, and decides nothing. --fallback is for results of the less accurate recogniser: a deck passes when no wrong card is
+in it and at least FALLBACK_SHARE of its cards are there; what it could not read may be unmatched. The last line is "N passed, N failed"; exit status 1 when one failed.
 """
 import difflib
 import json
@@ -16,6 +17,7 @@ import sys
 
 SECTIONS = ("legend", "main_deck", "battlefields", "runes", "side_deck")
 NAME_KEYS = ("name_cn", "name", "text", "raw", "raw_name", "ocr_text", "name_en")
+FALLBACK_SHARE = 0.8
 LIKENESS = 0.5  # an unknown card may be misread; half of its characters must be right
 
 
@@ -65,7 +67,7 @@ def unmatched_faults(want, got):
     return faults + [f"unmatched has {json.dumps(entry, ensure_ascii=False)}" for entry in left]
 
 
-def judge(truth, row):
+def judge(truth, row, fallback):
     """(faults, line about the deck, metadata right, metadata there)."""
     if row is None:
         return ["no outcome"], "", 0, 0
@@ -85,10 +87,13 @@ def judge(truth, row):
     wrong = [f"{field} {read.get(field)!r} instead of {value!r}" for field, value in meta.items() if read.get(field) != value]
     line = f"cards {len(want) - len(faults)}/{len(want)}, wrong extras {len(extras)}, unmatched {len(deck.get('unmatched') or [])}"
     line += f", metadata {len(meta) - len(wrong)}/{len(meta)}" + (f" ({'; '.join(wrong)})" if wrong else "")
+    if fallback:
+        faults = faults if len(faults) > (1 - FALLBACK_SHARE) * len(want) else []
+        strangers = []
     return faults + extras + strangers, line, len(meta) - len(wrong), len(meta)
 
 
-def score(folder, results):
+def score(folder, results, fallback):
     """Print a line a deck: (decks, failed decks, metadata right, metadata there)."""
     truths = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(pathlib.Path(folder).glob("*.json"))}
     if not truths:
@@ -96,7 +101,7 @@ def score(folder, results):
     found = read_results(results)
     failed = meta_right = meta_all = 0
     for stem, truth in truths.items():
-        faults, line, right, there = judge(truth, found.get(stem))
+        faults, line, right, there = judge(truth, found.get(stem), fallback)
         failed, meta_right, meta_all = failed + bool(faults), meta_right + right, meta_all + there
         print(f"{'FAIL' if faults else 'ok  '} {stem}: {line}")
         for fault in faults:
@@ -105,10 +110,11 @@ def score(folder, results):
 
 
 def main():
-    pairs = sys.argv[1:]
+    fallback = "--fallback" in sys.argv[1:2]
+    pairs = sys.argv[2:] if fallback else sys.argv[1:]
     if not pairs or len(pairs) % 2:
         raise SystemExit(__doc__)
-    sums = [sum(column) for column in zip(*(score(*pair) for pair in zip(pairs[::2], pairs[1::2])))]
+    sums = [sum(column) for column in zip(*(score(*pair, fallback) for pair in zip(pairs[::2], pairs[1::2])))]
     decks, failed, meta_right, meta_all = sums
     print(f"metadata {meta_right}/{meta_all}")
     print(f"{decks - failed} passed, {failed} failed")

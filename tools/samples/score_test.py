@@ -19,21 +19,21 @@ def rows_of_truth(folder):
     return rows
 
 
-def failed_count(folder, rows):
+def failed_count(folder, rows, *options):
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
         file.flush()
-        done = subprocess.run([sys.executable, HERE / "score.py", folder, file.name], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, HERE / "score.py", *options, folder, file.name], capture_output=True, text=True)
     failed = int(done.stdout.splitlines()[-1].split()[2])
     assert (done.returncode != 0) == (failed > 0), done.stdout
     return failed
 
 
-def fault(edit):
+def fault(edit, *options):
     """The number of failed decks when `edit` has changed one of them."""
     rows = copy.deepcopy(rows_of_truth(SAMPLES))
     edit(rows)
-    return failed_count(SAMPLES, rows.values())
+    return failed_count(SAMPLES, rows.values(), *options)
 
 
 def deck(rows, start):
@@ -71,14 +71,27 @@ CASES = (
 )
 
 
+FALLBACK_CASES = (
+    ("some cards may be missing for the fallback", 0, lambda rows: deck(rows, "01")["main_deck"].pop()),
+    ("a quarter of the cards may not", 1, lambda rows: [deck(rows, "01")["main_deck"].pop() for _ in range(7)]),
+    ("a wrong card fails for the fallback too", 1, wrong_card),
+    ("a damaged file that is read fails for the fallback too", 1, read_damaged),
+)
+
+
 def main():
     failed = 0
+    for name, want, edit in FALLBACK_CASES:
+        got = fault(edit, "--fallback")
+        if got != want:
+            failed += 1
+            print(f"FAIL {name}: {got} decks failed instead of {want}")
     for name, want, edit in CASES:
         got = fault(edit) if edit else failed_count(SAMPLES / "text", rows_of_truth(SAMPLES / "text").values())
         if got != want:
             failed += 1
             print(f"FAIL {name}: {got} decks failed instead of {want}")
-    print(f"{len(CASES) - failed} passed, {failed} failed")
+    print(f"{len(CASES) + len(FALLBACK_CASES) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
