@@ -315,7 +315,7 @@ static void help(void)
                     "Each file goes through the pipeline (decklists) on its own; its result is one line of JSON on standard output the\n"
                     "moment it is ready. Status 0: all succeeded; 1: some failed or it was stopped; 2: it could not begin.\n"
                     "With --data DIR the log is kept, and the same command goes on where it was stopped or killed.\n\n");
-    settings_help(&text);
+    settings_help(&text, false);
     fputs(buf_z(&text), stdout);
 }
 

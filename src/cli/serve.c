@@ -43,6 +43,8 @@ static void learn(struct serve *serve)
     if (serve->learned || (serve->loaded && !ready))
         return;
     serve->learned = ready;
+    if (ready && serve->settings.debug)
+        fprintf(stderr, "rivulet serve: workers loaded %.*s\n", BYTES_ARG(workers_loaded(serve->host.crew)));
     json_drop(&serve->loaded);
     free(serve->engine_name);
     struct json_object *told = json_parse(ready ? workers_loaded(serve->host.crew) : bytes_of(serve->host.catalogue_facts), NULL);
@@ -128,6 +130,11 @@ static void say_ready(struct serve *serve)
     fflush(stdout);
     if (serve->host.notice)
         fprintf(stderr, "rivulet serve: %s\n", serve->host.notice);
+    if (serve->settings.debug) {
+        struct store_numbers numbers = store_numbers(serve->host.store);
+        fprintf(stderr, "rivulet serve: opened \"%s\" as epoch %lld with %zu open jobs, %llu events so far\n", serve->host.dir,
+                (long long)store_epoch(serve->host.store), numbers.jobs_open, (unsigned long long)store_pos(serve->host.store));
+    }
 }
 
 /* Ten thousand readers are ten thousand descriptors: take as many as we may have. */
@@ -169,7 +176,7 @@ static void help(void)
     buf_text(&text, "rivulet serve [flags]\n\n"
                     "Takes batches over HTTP and streams each result the moment it is ready; the page is at /, the routes at /docs.\n"
                     "The log and the files are kept in --data (./rivulet-data); a killed server goes on at its next start.\n\n");
-    settings_help(&text);
+    settings_help(&text, true);
     fputs(buf_z(&text), stdout);
 }
 

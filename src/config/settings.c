@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum type { TEXT, WHOLE, FLAG };
@@ -14,26 +15,27 @@ static const struct setting {
     size_t offset;
     const char *fallback;         /* as it would be typed; NULL = not set */
     int64_t min, max;
+    bool serves;                  /* means something to a server only */
     const char *help;
 } table[] = {
 #define AT(field) offsetof(struct settings, field)
-    {NULL, {"SERVICE_HOST"}, TEXT, AT(host), "127.0.0.1", 0, 0, "address to listen on"},
-    {NULL, {"PORT", "SERVICE_PORT"}, WHOLE, AT(port), "8080", 0, 65535, "port to listen on; 0 picks a free one"},
-    {"data", {"RIVULET_DATA"}, TEXT, AT(data), NULL, 0, 0, "directory of the log and the stored files"},
-    {"catalogue", {"CARD_MAPPING_PATH"}, TEXT, AT(catalogue), NULL, 0, 0, "card catalogue, CSV"},
-    {"engine", {"RIVULET_ENGINE"}, TEXT, AT(engine), "auto", 0, 0, "recogniser: auto, onnx or tesseract"},
-    {NULL, {"RIVULET_MODELS"}, TEXT, AT(models), NULL, 0, 0, "folder of the recogniser's library and model"},
-    {NULL, {"RIVULET_PIPELINE"}, TEXT, AT(pipeline), NULL, 0, 0, "file with the pipeline to run instead of decklists"},
-    {NULL, {"MAX_FILE_SIZE_MB"}, WHOLE, AT(max_file_mb), "10", 1, 1024, "largest file, MB"},
-    {NULL, {"MAX_BATCH_SIZE"}, WHOLE, AT(max_batch), "10", 1, 100000, "most files in one batch"},
-    {NULL, {"MAX_BODY_MB"}, WHOLE, AT(max_body_mb), "1024", 1, 1048576, "largest request body, MB"},
-    {NULL, {"ENABLE_PARALLEL"}, FLAG, AT(enable_parallel), "false", 0, 0, "allow /process-batch-fast"},
-    {"workers", {"MAX_WORKERS"}, WHOLE, AT(max_workers), "2", 1, 64, "worker processes"},
-    {NULL, {"USE_GPU"}, FLAG, AT(use_gpu), "false", 0, 0, "a GPU does the reading: at most 2 workers"},
-    {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, "finished jobs are removed after this; 0 keeps them"},
-    {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, "longest silence of a stream, s"},
-    {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, "take decklists as text files too"},
-    {NULL, {"DEBUG"}, FLAG, AT(debug), "false", 0, 0, "say more on standard error"},
+    {NULL, {"SERVICE_HOST"}, TEXT, AT(host), "127.0.0.1", 0, 0, true, "address to listen on"},
+    {NULL, {"PORT", "SERVICE_PORT"}, WHOLE, AT(port), "8080", 0, 65535, true, "port to listen on; 0 picks a free one"},
+    {"data", {"RIVULET_DATA"}, TEXT, AT(data), NULL, 0, 0, false, "directory of the log and the stored files"},
+    {"catalogue", {"CARD_MAPPING_PATH"}, TEXT, AT(catalogue), NULL, 0, 0, false, "card catalogue, CSV"},
+    {"engine", {"RIVULET_ENGINE"}, TEXT, AT(engine), "auto", 0, 0, false, "recogniser: auto, onnx or tesseract"},
+    {NULL, {"RIVULET_MODELS"}, TEXT, AT(models), NULL, 0, 0, false, "folder of the recogniser's library and model"},
+    {NULL, {"RIVULET_PIPELINE"}, TEXT, AT(pipeline), NULL, 0, 0, false, "file with the pipeline to run instead of decklists"},
+    {NULL, {"MAX_FILE_SIZE_MB"}, WHOLE, AT(max_file_mb), "10", 1, 1024, false, "largest file, MB"},
+    {NULL, {"MAX_BATCH_SIZE"}, WHOLE, AT(max_batch), "10", 1, 100000, true, "most files in one batch"},
+    {NULL, {"MAX_BODY_MB"}, WHOLE, AT(max_body_mb), "1024", 1, 1048576, true, "largest request body, MB"},
+    {NULL, {"ENABLE_PARALLEL"}, FLAG, AT(enable_parallel), "false", 0, 0, true, "allow /process-batch-fast"},
+    {"workers", {"MAX_WORKERS"}, WHOLE, AT(max_workers), "2", 1, 64, false, "worker processes"},
+    {NULL, {"USE_GPU"}, FLAG, AT(use_gpu), "false", 0, 0, false, "a GPU does the reading: at most 2 workers"},
+    {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, true, "finished jobs are removed after this; 0 keeps them"},
+    {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
+    {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},
+    {NULL, {"DEBUG"}, FLAG, AT(debug), "false", 0, 0, true, "tell on standard error what was opened and loaded"},
 #undef AT
 };
 enum { TABLE_COUNT = sizeof table / sizeof *table };
@@ -173,16 +175,27 @@ void settings_finish(struct settings *settings, struct buf *note)
     }
 }
 
-void settings_help(struct buf *buf)
+static void put_help(struct buf *buf, const char *name, const struct setting *row, const char *also)
 {
-    buf_text(buf, "  --listen HOST:PORT     where to listen (SERVICE_HOST, PORT; 127.0.0.1:8080)\n");
-    for (size_t i = 0; i < TABLE_COUNT; i++)
-        if (table[i].flag)
-            buf_print(buf, "  --%-20s %s (%s%s%s)\n", table[i].flag, table[i].help, table[i].env[0], table[i].fallback ? "; " : "",
-                      table[i].fallback ? table[i].fallback : "");
+    buf_print(buf, "  %-24s%s", name, row->help);
+    if (also || row->fallback)
+        buf_print(buf, " (%s%s%s)", also ? also : "", also && row->fallback ? "; " : "", row->fallback ? row->fallback : "");
+    buf_byte(buf, '\n');
+}
+
+void settings_help(struct buf *buf, bool serves)
+{
+    if (serves)
+        buf_print(buf, "  %-24s%s\n", "--listen HOST:PORT", "where to listen (SERVICE_HOST, PORT; 127.0.0.1:8080)");
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        char flag[32];
+        if (!table[i].flag || (table[i].serves && !serves))
+            continue;
+        snprintf(flag, sizeof flag, "--%s%s", table[i].flag, table[i].type == FLAG ? "" : table[i].type == WHOLE ? " N" : " VALUE");
+        put_help(buf, flag, &table[i], table[i].env[0]);
+    }
     buf_text(buf, "Environment:\n");
     for (size_t i = 0; i < TABLE_COUNT; i++)
-        if (!table[i].flag)
-            buf_print(buf, "  %-22s %s%s%s%s\n", table[i].env[0], table[i].help, table[i].fallback ? " (" : "",
-                      table[i].fallback ? table[i].fallback : "", table[i].fallback ? ")" : "");
+        if (!table[i].flag && (serves || !table[i].serves))
+            put_help(buf, table[i].env[0], &table[i], NULL);
 }

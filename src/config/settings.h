@@ -26,7 +26,7 @@ struct settings {
     bool use_gpu;                 /* USE_GPU, false */
     int64_t retention_days;       /* RIVULET_RETENTION_DAYS, --retention-days, 7; 0 = keep for ever */
     int64_t heartbeat_s;          /* RIVULET_HEARTBEAT_S, 15 */
-    bool debug;                   /* DEBUG, false */
+    bool debug;                   /* DEBUG, false: tell on standard error what was opened and loaded */
     bool accept_text;             /* RIVULET_ACCEPT_TEXT, false: decklists as text files besides images */
 };
 
@@ -42,5 +42,5 @@ bool settings_flag_has_value(struct bytes name);
 /* What must hold between settings; says in `note` (may be NULL) what was changed, e.g. workers clamped for a GPU. */
 void settings_finish(struct settings *settings, struct buf *note);
 
-/* The table as text for --help: flag, environment name, default, help. */
-void settings_help(struct buf *buf);
+/* The table as text for --help: flag, what it does, environment name, default. What only a server uses is left away unless `serves`. */
+void settings_help(struct buf *buf, bool serves);
