@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 enum {
+    REAP_AGAIN_US = 5000,
     PAUSE_US = 100000,       /* before the second start; doubles with each that fails */
     DRAIN_FRAMES = 1024,     /* more than a pair holds: the smallest frame takes three quarters of a KiB of its 208 */
 };
 
 static void slot_begin(struct slot *slot);
+static void slot_reap_again(struct timer *timer);
 
 static struct workers *of(struct crew *crew)
 {
@@ -181,17 +183,33 @@ static void on_frames(void *data, int events)
     slot_kill(slot);
 }
 
+static void slot_reap(struct slot *slot)
+{
+    int status;
+    if (child_reap(&slot->child, false, &status)) {
+        /* Somebody traces it (a debugger, a leak checker): the tracer hears of its end before we may. */
+        watch_want(slot->end, 0);
+        timer_start(slot->workers->loop, &slot->timer, REAP_AGAIN_US, slot_reap_again);
+        return;
+    }
+    watch_close(slot->end);
+    slot->end = NULL;
+    slot_gone(slot, status);
+}
+
+static void slot_reap_again(struct timer *timer)
+{
+    slot_reap(TIMER_OF(timer, struct slot, timer));
+}
+
 static void on_end(void *data, int events)
 {
     struct slot *slot = data;
-    int status;
     slot->last = true;      /* it is dead: whatever it says now, it gets no task again */
     if (slot->frames)
         slot_read(slot, DRAIN_FRAMES);
-    watch_close(slot->end);
-    slot->end = NULL;
-    child_reap(&slot->child, true, &status);
-    slot_gone(slot, status);
+    slot_kill(slot);
+    slot_reap(slot);
 }
 
 void slot_timer(struct timer *timer)
