@@ -20,8 +20,9 @@ MAY_INCLUDE = {
     'readers': ['store', 'core', 'os', 'base'],
     'config': ['core', 'os', 'base'],
     'worker': ['stage', 'core', 'os', 'base', 'config'],
-    'server': ['engine', 'readers', 'config', 'stage', 'store', 'core', 'os', 'base'],
-    'cli': ['server', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
+    'http': ['os', 'base'],
+    'server': ['http', 'engine', 'readers', 'config', 'stage', 'store', 'core', 'os', 'base'],
+    'cli': ['server', 'http', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 

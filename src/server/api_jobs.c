@@ -1,80 +1,22 @@
-/* The job face. Every route under /v1/jobs/{id} begins with a look-up, which may have to ask the disk; job_route() does it and calls the
- * route's own part when the job is there. To add a route: one `static void … (struct lookup *)`, one handler, one line in the table. */
+/* The job face: one job, read. Every route begins with the look-up (lookup.h). To add a route: one `static void … (struct lookup *)`, one
+ * handler, one line in the table. */
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "core/document.h"
-#include "server/query.h"
+#include "http/query.h"
+#include "server/lookup.h"
 #include "server/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-/* ---- the look-up ---- */
-
-struct lookup {
-    struct service *service;
-    struct http_request *request;                 /* NULL once its client has gone */
-    void (*found)(struct lookup *lookup, struct live *live);
-    bool looking;
-    /* what a route keeps while it waits for the log */
-    struct live *live;                            /* one reference, or NULL */
-    struct buf document;
-    struct store_wait wait;
-    struct cursor cursor;
-    int64_t item;
-};
-
-static void lookup_free(struct lookup *lookup)
-{
-    cursor_close(&lookup->cursor);
-    store_unwait(&lookup->wait);
-    live_unref(lookup->live);
-    buf_done(&lookup->document);
-    free(lookup);
-}
-
-static void lookup_closed(struct http_request *request, enum http_why why)
-{
-    struct lookup *lookup = request->user;
-    lookup->request = NULL;
-    if (!lookup->looking)
-        lookup_free(lookup);
-}
-
-static void looked(void *data, struct live *live)
-{
-    struct lookup *lookup = data;
-    lookup->looking = false;
-    if (!lookup->request)
-        lookup_free(lookup);
-    else if (!live)
-        http_refuse(lookup->request, 404, "There is no job \"%.*s\".", (int)(lookup->request->params[0].count < 64 ? lookup->request->params[0].count : 64),
-                    lookup->request->params[0].at);
-    else
-        lookup->found(lookup, live);
-}
-
-/* `found` answers lookup->request now or later; the lookup lives until that request closes, unless it hands the request on. */
-static void job_route(struct http_request *request, struct service *service, void (*found)(struct lookup *lookup, struct live *live))
-{
-    struct lookup *lookup = MEM_NEW(struct lookup);
-    lookup->service = service;
-    lookup->request = request;
-    lookup->found = found;
-    lookup->looking = true;
-    buf_init(&lookup->document, LIMIT_HTTP_ANSWER_BYTES);
-    request->user = lookup;
-    request->on_close = lookup_closed;
-    store_find(service->store, request->params[0], looked, lookup);
-}
 
 /* ---- GET /v1/jobs/{id} ---- */
 
 static void tell_document(struct store_wait *wait)
 {
     struct lookup *lookup = LIST_OF(wait, struct lookup, wait);
-    http_answer_buf(lookup->request, 200, "application/json", &lookup->document);
+    http_answer_buf(lookup->request, 200, "application/json", &lookup->body);
 }
 
 /* Is one of the comma-separated tags of If-None-Match this one? Weak comparison, as the header wants it. */
@@ -102,13 +44,13 @@ static void document_found(struct lookup *lookup, struct live *live)
         http_answer(request, 304, NULL, (struct bytes){0});
         return;
     }
-    document_job(job, &lookup->document);
+    document_job(job, &lookup->body);
     store_when(lookup->service->store, &lookup->wait, job->pos, tell_document);
 }
 
 static void get_job(struct http_request *request, void *service)
 {
-    job_route(request, service, document_found);
+    lookup_job(request, service, document_found);
 }
 
 /* ---- GET /v1/jobs/{id}/events ---- */
@@ -160,32 +102,46 @@ static void events_found(struct lookup *lookup, struct live *live)
         struct service *service = lookup->service;
         service_job_headers(request, live_job(live));
         stream_begin(service, request, live, &want);
-        lookup_free(lookup);
+        lookup_leave(lookup);
     }
 }
 
 static void get_events(struct http_request *request, void *service)
 {
-    job_route(request, service, events_found);
+    lookup_job(request, service, events_found);
 }
 
 /* ---- GET /v1/jobs/{id}/items/{n}/result ---- */
 
+struct result_lookup {
+    struct lookup lookup;
+    struct cursor cursor;
+    int64_t item;
+};
+
+static void result_done(struct lookup *lookup)
+{
+    struct result_lookup *own = LIST_OF(lookup, struct result_lookup, lookup);
+    cursor_close(&own->cursor);
+    free(own);
+}
+
 static void find_result(struct cursor *cursor)
 {
-    struct lookup *lookup = LIST_OF(cursor, struct lookup, cursor);
+    struct result_lookup *own = LIST_OF(cursor, struct result_lookup, cursor);
+    struct lookup *lookup = &own->lookup;
     struct row *row;
     struct bytes result;
     int answer;
     while ((answer = cursor_next(cursor, &row, &result)) == CURSOR_ROW) {
         struct sha sha;
-        if (row->kind != EVENT_ITEM_DONE || row->item != lookup->item)
+        if (row->kind != EVENT_ITEM_DONE || row->item != own->item)
             continue;
         if (!frame_blob(FACE_SEED, row, &sha))
             result = json_span(row_body(row), "result");
-        buf_put(&lookup->document, result);
+        buf_put(&lookup->body, result);
         cursor->news = NULL;
-        http_answer_buf(lookup->request, 200, "application/json", &lookup->document);
+        http_answer_buf(lookup->request, 200, "application/json", &lookup->body);
         return;
     }
     /* At the tip of a job that goes on: there is no result yet. */
@@ -193,24 +149,25 @@ static void find_result(struct cursor *cursor)
     if (answer == CURSOR_WAIT && !tip)
         return;
     cursor->news = NULL;
-    http_refuse(lookup->request, 404, "Item %lld has no result%s.", (long long)lookup->item, tip ? " yet" : "");
+    http_refuse(lookup->request, 404, "Item %lld has no result%s.", (long long)own->item, tip ? " yet" : "");
 }
 
 static void result_found(struct lookup *lookup, struct live *live)
 {
+    struct result_lookup *own = LIST_OF(lookup, struct result_lookup, lookup);
     uint64_t item;
     if (!bytes_to_u64(lookup->request->params[1], &item) || item >= (uint64_t)live_job(live)->total) {
         http_refuse(lookup->request, 404, "The job has no such item.");
         return;
     }
-    lookup->item = (int64_t)item;
-    cursor_open(&lookup->cursor, &lookup->service->world, live, FACE_SEED, find_result);
-    find_result(&lookup->cursor);
+    own->item = (int64_t)item;
+    cursor_open(&own->cursor, &lookup->service->world, live, FACE_SEED, find_result);
+    find_result(&own->cursor);
 }
 
 static void get_result(struct http_request *request, void *service)
 {
-    job_route(request, service, result_found);
+    lookup_job_in(&MEM_NEW(struct result_lookup)->lookup, request, service, result_found, result_done);
 }
 
 static const struct route routes[] = {

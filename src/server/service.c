@@ -26,6 +26,16 @@ void service_job_headers(struct http_request *request, const struct job *job)
     http_header(request, "Location", buf_z(&location));
 }
 
+struct bytes service_owner(const struct service *service, const struct http_request *request)
+{
+    return service->settings.owner;
+}
+
+bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job)
+{
+    return bytes_equal(bytes_of(job->owner), service_owner(service, request));
+}
+
 void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave)
 {
     if (cancel_on_leave && (why == HTTP_GONE || why == HTTP_SLOW) && !live_job(live)->ended)

@@ -4,8 +4,8 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "readers/cursor.h"
-#include "server/http.h"
-#include "server/router.h"
+#include "http/http.h"
+#include "http/router.h"
 #include "server/service.h"
 
 /* Something that a request is busy with for a while. When the service drains, every one is told to come to its end. */
@@ -40,6 +40,10 @@ static inline void party_join(struct service *service, struct party *party, void
     party->drain = drain;
     list_push(&service->parties, &party->link);
 }
+
+/* Whose jobs a caller makes and sees. Lives as long as the service. */
+struct bytes service_owner(const struct service *service, const struct http_request *request);
+bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job);
 
 /* A request whose client has gone: of a job that was to end with it. */
 void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave);

@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "server/multipart.h"
+#include "http/multipart.h"
 
 #include <errno.h>
 #include <stdlib.h>

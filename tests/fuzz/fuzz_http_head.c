@@ -1,7 +1,7 @@
 /* A head, then its body: found alike in one piece and byte by byte; every view inside the block; a body framed alike in one piece and
  * in two. */
-#include "server/http_head.h"
-#include "server/http_parse.h"
+#include "http/http_head.h"
+#include "http/http_parse.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* A form, boundary "b": read in one piece and in pieces whose sizes the input chooses, it must tell the same. The first two bytes are
  * the sizes. The rest is also tried as a Content-Type. */
-#include "server/multipart.h"
+#include "http/multipart.h"
 
 #include "base/text.h"
 

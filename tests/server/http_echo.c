@@ -2,9 +2,9 @@
  * and refuse. Arguments are settings, name=milliseconds or name=number; the first line on stdout is "ready on PORT". */
 #include "base/json.h"
 #include "base/mem.h"
-#include "server/multipart.h"
-#include "server/query.h"
-#include "server/router.h"
+#include "http/multipart.h"
+#include "http/query.h"
+#include "http/router.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
  * is 404, a wrong method 405 with Allow, both problem+json. A slash at the end
  * of a path is no difference. Loop thread. */
 #pragma once
-#include "server/http.h"
+#include "http/http.h"
 
 struct route {
     enum http_method method;

@@ -14,8 +14,8 @@
  * that is nothing, for it goes round until nothing is left to do. */
 #pragma once
 #include "base/list.h"
-#include "server/http.h"
-#include "server/http_parse.h"
+#include "http/http.h"
+#include "http/http_parse.h"
 
 #include <sys/uio.h>
 

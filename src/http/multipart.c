@@ -5,11 +5,11 @@
  * A CR stands in a delimiter only at its front. So when a match breaks off, nothing inside what was matched can begin another
  * one: it is content, and the byte that broke it is looked at anew. What was matched in an earlier feed is handed out from
  * the delimiter's own text, for it is the same bytes. */
-#include "server/multipart.h"
+#include "http/multipart.h"
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "server/query.h"
+#include "http/query.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* Listening. What every connection shares is set on the listening socket, from which Linux lets the accepted ones inherit it, so
  * that accepting is one system call. */
-#include "server/http_inside.h"
+#include "http/http_inside.h"
 
 #include "base/mem.h"
-#include "server/cors.h"
-#include "server/problem_json.h"
+#include "http/cors.h"
+#include "http/problem_json.h"
 
 #include <arpa/inet.h>
 #include <assert.h>

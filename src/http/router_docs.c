@@ -1,5 +1,5 @@
 /* What is told about the routes: the OpenAPI document and a page for people, both drawn from the table. */
-#include "server/router.h"
+#include "http/router.h"
 
 #include "base/json.h"
 

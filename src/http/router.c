@@ -1,8 +1,8 @@
-#include "server/router.h"
+#include "http/router.h"
 
 #include "base/mem.h"
-#include "server/cors.h"
-#include "server/query.h"
+#include "http/cors.h"
+#include "http/query.h"
 
 #include <assert.h>
 #include <stdio.h>

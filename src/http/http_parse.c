@@ -1,6 +1,6 @@
 /* Between the pieces of content that the library hands out lie the bytes of the chunk framing. They are watched here: a CR and a
  * LF only as a pair, one behind each chunk, no other control byte. The libraries, built for clients of all sorts, are laxer than that. */
-#include "server/http_parse.h"
+#include "http/http_parse.h"
 
 #include <assert.h>
 

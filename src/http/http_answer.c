@@ -1,9 +1,9 @@
 /* Bytes out. What the socket takes at once is never copied: sendmsg from the caller's memory, and only the rest waits in `out`. */
-#include "server/http_inside.h"
+#include "http/http_inside.h"
 
 #include "base/mem.h"
-#include "server/cors.h"
-#include "server/problem_json.h"
+#include "http/cors.h"
+#include "http/problem_json.h"
 
 #include <assert.h>
 #include <errno.h>

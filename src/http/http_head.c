@@ -1,4 +1,4 @@
-#include "server/http_head.h"
+#include "http/http_head.h"
 
 static const char *const METHODS[HTTP_METHODS] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
 

@@ -1,7 +1,7 @@
 /* One connection. Bytes are read into the server's scratch and go from there to the parser; only a head in the making, or what came
  * ahead of its time, is kept in `in`. Every change ends in the pump, which does what is due until nothing is, then says what the
  * socket shall be watched for and until when. */
-#include "server/http_inside.h"
+#include "http/http_inside.h"
 
 #include "base/mem.h"
 

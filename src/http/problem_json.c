@@ -1,4 +1,4 @@
-#include "server/problem_json.h"
+#include "http/problem_json.h"
 
 #include "base/json.h"
 

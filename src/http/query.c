@@ -1,4 +1,4 @@
-#include "server/query.h"
+#include "http/query.h"
 
 #include <stdlib.h>
 

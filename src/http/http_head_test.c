@@ -1,4 +1,4 @@
-#include "server/http_head.h"
+#include "http/http_head.h"
 
 #include "base/test.h"
 

@@ -1,4 +1,4 @@
-#include "server/multipart.h"
+#include "http/multipart.h"
 
 #include "base/test.h"
 

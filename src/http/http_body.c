@@ -1,5 +1,5 @@
 /* Bodies in: from the parser to the handler, who may pause, and within limits that are known before a byte is read. */
-#include "server/http_inside.h"
+#include "http/http_inside.h"
 
 #include <assert.h>
 #include <stdio.h>

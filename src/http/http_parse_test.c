@@ -1,4 +1,4 @@
-#include "server/http_parse.h"
+#include "http/http_parse.h"
 
 #include "base/buf.h"
 #include "base/test.h"

@@ -23,7 +23,7 @@
 #include "base/buf.h"
 #include "base/problem.h"
 #include "os/loop.h"
-#include "server/http_head.h"
+#include "http/http_head.h"
 
 struct http_server;
 struct http_request;

@@ -1,6 +1,6 @@
-#include "server/cors.h"
+#include "http/cors.h"
 
-#include "server/http.h"
+#include "http/http.h"
 
 void cors_put(struct buf *head, const char *allow_origin)
 {
