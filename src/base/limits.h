@@ -20,6 +20,13 @@
 #define LIMIT_CHECKPOINT_PAGES 1000                /* pages of 4 KiB in the WAL before they go to the database; less checkpoints too often */
 #define LIMIT_WAL_PAGES 16384                      /* pages in the WAL beyond which a commit waits for readers so that it can begin anew */
 
+#define LIMIT_LIST_JOBS 1000                       /* jobs in one page of the list */
+#define LIMIT_KEY_BYTES 255                        /* bytes of an Idempotency-Key */
+#define LIMIT_KEY_US (24 * 3600 * 1000000LL)       /* how long such a key names its job: a day, as clients expect */
+#define LIMIT_CHUNK_BYTES (16 * 1024 * 1024)       /* bytes of items.added kept in memory over all jobs; the rest is read again when due */
+#define LIMIT_OPEN_SILENCE_US (15 * 60 * 1000000LL)/* an open job without a new item so long is ended */
+#define LIMIT_OPEN_ITEMS (4 * 1024 * 1024)         /* items of open jobs in memory, 16 bytes each; beyond it 429 */
+
 /* Events. */
 #define LIMIT_BODY_BYTES (64 * 1024)               /* bytes of an event's body, an inline value or an inline result; a longer value is a blob */
 #define LIMIT_ROW_BYTES (96 * 1024)                /* bytes of a whole row: one inline value and the fields around it */

@@ -42,6 +42,18 @@ void engine_run(struct engine *engine);
  * or slow: `*ret_busy` true, answer 507 or 503). */
 struct live *engine_submit(struct engine *engine, const struct store_job *job, const struct item_spec *items, size_t count,
                            bool *ret_busy, struct problem *problem);
+/* An open job: created now, items start as they are added; ended by the reaper after LIMIT_OPEN_SILENCE_US without a new item.
+ * engine_add and engine_seal answer 0, < 0 and a problem (no intake possible: *ret_busy; sealed or ended already). Show nothing before store_when(store_pos()). */
+struct live *engine_open_job(struct engine *engine, const struct store_job *job, bool *ret_busy, struct problem *problem);
+int engine_add(struct engine *engine, struct live *live, const struct item_spec *items, size_t count, bool *ret_busy, struct problem *problem);
+int engine_seal(struct engine *engine, struct live *live, bool *ret_busy, struct problem *problem);
+
+/* A new job (`retry_of`) of what failed in an ended one: all its failed items, or those of `items` (all must have failed). The same
+ * question again gives the same job. `done` is called once, from the loop, when the new job is durable: live is borrowed; NULL and a
+ * problem = it could not be (`status`: 409 nothing failed or not ended, 503 busy, 507 disk full, 500 unreadable). */
+typedef void engine_retry_fn(void *data, struct live *live, int status, const struct problem *problem);
+void engine_retry(struct engine *engine, struct live *live, const int64_t *items, size_t count, engine_retry_fn *done, void *data);
+
 /* Skip what has not ended, stop what runs, end the job as cancelled. 0, or 1: it had ended. */
 int engine_cancel(struct engine *engine, struct live *live, struct bytes by, struct bytes reason);
 

@@ -76,7 +76,13 @@ struct store_job {
     struct bytes params;                  /* JSON object or empty */
     uint32_t in_flight;
     bool ordered;
+    bool open;                            /* items start as they are added, before the seal; lives on over a restart */
     struct bytes retry_of, trace;
+    /* Idempotency: not empty = (owner, key) names this job from now on, for `key_ttl_us`; written in its event's own transaction. Ask
+     * store_find_key() first, in the same turn of the loop. */
+    struct bytes key;
+    struct sha print;                     /* of what was asked for: a repeat must have the same */
+    int64_t key_ttl_us;
 };
 /* All of these accept events at once; show nothing that rests on them before store_when(store_pos()). */
 /* NULL when the texts and params are too large for an event (LIMIT_BODY_BYTES). An ordered job has one item in flight. */
@@ -95,6 +101,33 @@ struct live *store_get_number(struct store *store, int64_t job);
  * borrowed, NULL = there is no such job. */
 typedef void store_found_fn(void *data, struct live *live);
 void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data);
+/* The job that (owner, key) names, pending ones included: so equal posts at one time find the first. `live` is borrowed, NULL = no job has
+ * that key, and one may be created with it in this very call. A key whose job was cut off before its seal is free again. */
+typedef void store_key_fn(void *data, struct live *live, const struct sha *print);
+void store_find_key(struct store *store, struct bytes owner, struct bytes key, store_key_fn *done, void *data);
+
+/* A page of an owner's jobs, newest first, durable ones only. Views are borrowed until `done`. */
+struct store_list_want {
+    struct bytes owner;                   /* empty = everybody's */
+    struct bytes pipeline;                /* empty = any */
+    int status;                           /* enum job_status, -1 = any */
+    int64_t before;                       /* jobs with a number below this; INT64_MAX = from the newest */
+    size_t limit;                         /* 1 … LIMIT_LIST_JOBS */
+};
+/* `lives` borrowed, as from store_get; `more`: at least one further job fits the want. error < 0: the log could not be read. */
+typedef void store_list_fn(void *data, struct live **lives, size_t count, bool more, int error);
+void store_list(struct store *store, const struct store_list_want *want, store_list_fn *done, void *data);
+
+/* Forget an ended job and its files now: it is not found any more, and its rows go in bounded steps. 0; 1 = it has not ended. `done` is
+ * called when that is durable. */
+int store_delete(struct store *store, struct live *live, void (*done)(void *data), void *data);
+
+/* What an owner has open at this moment, for quotas. */
+struct store_usage {
+    int64_t jobs, items, bytes;           /* jobs that have not ended; their unfinished items; bytes of all inputs of these jobs */
+};
+struct store_usage store_usage(struct store *store, struct bytes owner);
+
 /* Every job held in memory; *at starts with 0. */
 struct live *store_next_job(struct store *store, size_t *at);
 
@@ -161,6 +194,21 @@ enum { STORE_ON_DISK = -1 };
 int store_rows(struct live *live, uint64_t from_seq, struct row **ret, int max);
 /* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
  * could not be read. The request may be given up with store_read_drop: then `done` is never called. NULL when it was answered at once. */
+/* Items by their index, at most LIMIT_READ_ROWS of them, of an open or an ended job. `state` is as of now; hold what rests on it until
+ * store_when(job->pos). */
+struct store_item {
+    int64_t index;
+    struct item state;
+    struct item_spec spec;                /* as it was handed in; views good during the call */
+    struct row *word;                     /* item.done, item.failed, item.stepped …: its last word; NULL = it has said nothing yet, or was skipped */
+};
+typedef void store_items_fn(void *data, const struct store_item *items, size_t count, int error);
+/* `done` once, at once or later, from the loop; error < 0: the log could not be read. */
+void store_items(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data);
+/* The states of items from … of an open or ended job without their words, for filters: answers by `done` with ≤ 8,192 of them
+ * (state and index only, spec and word empty). */
+void store_states(struct store *store, struct live *live, int64_t from, store_items_fn *done, void *data);
+
 struct store_read;
 typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data);
