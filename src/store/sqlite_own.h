@@ -77,7 +77,7 @@ struct sqlite {
     sqlite3 *write_db;
     sqlite3_stmt *write[WRITE_COUNT];
     int64_t last_begin_us;         /* when the last commit began, monotonic */
-    int64_t last_step_us;          /* when the last step of pruning or sweeping ended, monotonic */
+    int64_t last_prune_us, last_sweep_us;    /* when the last step of each ended, monotonic */
     bool full;                     /* the loop was told that the disk is full */
     int write_errno;               /* the system's error behind the last failure */
     int checkpoint_error;          /* a failed checkpoint of the present commit */

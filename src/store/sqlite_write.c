@@ -365,11 +365,16 @@ static void take_group(struct sqlite *s, struct group *ret)
 
 enum work { WORK_GROUP, WORK_PRUNE, WORK_SWEEP, WORK_WAIT, WORK_END };
 
-/* When the next step between groups may be taken. */
-static int64_t step_from(const struct sqlite *s, bool queued)
+/* When the next step of pruning, and of the sweep, may be taken. Each has a clock of its own: pruning that goes on and on would else
+ * starve the sweep. */
+static int64_t prune_from(const struct sqlite *s, bool queued)
 {
-    int64_t pause = s->full ? FULL_RETRY_US : !s->prune.active ? SWEEP_EVERY_US : queued ? PRUNE_EVERY_US : 0;
-    return s->last_step_us + pause;
+    return s->last_prune_us + (s->full ? FULL_RETRY_US : queued ? PRUNE_EVERY_US : 0);
+}
+
+static int64_t sweep_from(const struct sqlite *s)
+{
+    return s->last_sweep_us + (s->full ? FULL_RETRY_US : SWEEP_EVERY_US);
 }
 
 /* What is to be done now; *ret_until says when to look again at the latest (INT64_MAX: when a signal comes). Mutex held. */
@@ -381,13 +386,14 @@ static enum work choose(struct sqlite *s, int64_t now, int64_t *ret_until)
     s->prune_wanted = false;
     if (s->write_closing)
         return queued ? WORK_GROUP : WORK_END;
-    bool steps = s->prune.active || s->sweeping;
-    *ret_until = steps ? step_from(s, queued) : INT64_MAX;
-    if (s->prune.active && now >= *ret_until)
+    int64_t prune_us = s->prune.active ? prune_from(s, queued) : INT64_MAX;
+    int64_t sweep_us = s->sweeping ? sweep_from(s) : INT64_MAX;
+    *ret_until = prune_us < sweep_us ? prune_us : sweep_us;
+    if (now >= prune_us && prune_us <= sweep_us)
         return WORK_PRUNE;
     if (queued)
         return WORK_GROUP;
-    return steps && now >= *ret_until ? WORK_SWEEP : WORK_WAIT;
+    return now >= sweep_us ? WORK_SWEEP : now >= prune_us ? WORK_PRUNE : WORK_WAIT;
 }
 
 static void wait_for_signal(struct sqlite *s, int64_t until_us)
@@ -447,11 +453,13 @@ void *write_thread(void *data)
             pause_after_commit(s);
             continue;
         }
-        if (work == WORK_PRUNE)
+        if (work == WORK_PRUNE) {
             prune_step(s);
-        else
+            s->last_prune_us = base_now_us();
+        } else {
             sweep_step(s);
-        s->last_step_us = base_now_us();
+            s->last_sweep_us = base_now_us();
+        }
     }
     return NULL;
 }
