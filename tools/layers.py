@@ -22,7 +22,8 @@ MAY_INCLUDE = {
     'worker': ['stage', 'core', 'os', 'base', 'config'],
     'http': ['os', 'base'],
     'server': ['http', 'engine', 'readers', 'config', 'stage', 'store', 'core', 'os', 'base'],
-    'cli': ['server', 'http', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
+    'client': ['os', 'base'],
+    'cli': ['client', 'server', 'http', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
