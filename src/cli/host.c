@@ -3,7 +3,6 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "config/builtin.h"
 #include "os/file.h"
 #include "stage/models.h"
 #include "store/sqlite.h"
@@ -112,23 +111,13 @@ static int check_catalogue(struct host *host, const struct stage_outfit *outfit,
     return 0;
 }
 
-/* The names of all stages of all legs, each once; they point into `trees`. */
-static size_t stage_names(const struct pipeline *pipeline, struct json_object **trees, const char **ret)
-{
-    size_t count = 0;
-    for (size_t l = 0; l < pipeline->legs_count; l++) {
-        trees[l] = json_parse(bytes_of(pipeline->legs[l].stages), NULL);
-        for (size_t i = 0; i < json_object_array_length(trees[l]); i++) {
-            const char *name = json_object_get_string(json_object_array_get_idx(trees[l], i));
-            size_t same = 0;
-            while (same < count && strcmp(ret[same], name))
-                same++;
-            if (same == count && count < STAGES_MAX)
-                ret[count++] = name;
-        }
-    }
-    return count;
-}
+/* The names of all stages of a shelf, each once. */
+struct stages {
+    struct json_object *trees[SHELF_MAX * PIPELINE_LEGS_MAX];    /* the names point into these */
+    size_t trees_count;
+    const char *names[STAGES_MAX];
+    size_t count;
+};
 
 static bool has_stage(const char *const *names, size_t count, const char *name)
 {
@@ -136,6 +125,29 @@ static bool has_stage(const char *const *names, size_t count, const char *name)
         if (!strcmp(names[i], name))
             return true;
     return false;
+}
+
+static int add_stages(const struct leg *leg, struct stages *stages, struct problem *problem)
+{
+    struct json_object *tree = stages->trees[stages->trees_count++] = json_parse(bytes_of(leg->stages), NULL);
+    for (size_t i = 0; i < json_object_array_length(tree); i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(tree, i));
+        if (has_stage(stages->names, stages->count, name))
+            continue;
+        if (stages->count == STAGES_MAX)
+            return problem_set(problem, "the pipelines use more than %d kinds of stages", STAGES_MAX);
+        stages->names[stages->count++] = name;
+    }
+    return 0;
+}
+
+static int find_stages(const struct shelf *shelf, struct stages *stages, struct problem *problem)
+{
+    for (size_t i = 0; i < shelf->count; i++)
+        for (size_t l = 0; l < shelf->entries[i].pipeline->legs_count; l++)
+            if (add_stages(&shelf->entries[i].pipeline->legs[l], stages, problem))
+                return -1;
+    return 0;
 }
 
 /* What the stages need, found; `models` keeps the paths alive. */
@@ -157,21 +169,31 @@ static int find_outfit(struct host *host, const struct settings *settings, bool 
     return check_catalogue(host, ret, problem);
 }
 
+/* The union of what the shelf's pipelines need is what every worker loads. */
 static int start_workers(struct host *host, const struct settings *settings, struct problem *problem)
 {
-    struct json_object *trees[PIPELINE_LEGS_MAX] = {0};
-    const char *names[STAGES_MAX];
     struct models models = {0};
-    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = names, .blobs = host->blobs,
-                                      .data = host, .ready = worker_ready, .broken = workers_broken};
-    options.stages_count = stage_names(host->pipeline, trees, names);
-    bool reads_decks = has_stage(names, options.stages_count, "decklist") || has_stage(names, options.stages_count, "match");
-    int answer = find_outfit(host, settings, reads_decks, &models, &options.outfit, problem);
+    struct stages stages = {0};
+    int answer = find_stages(&host->shelf, &stages, problem);
+    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = stages.names, .stages_count = stages.count,
+                                      .blobs = host->blobs, .data = host, .ready = worker_ready, .broken = workers_broken};
+    bool reads_decks = has_stage(stages.names, stages.count, "decklist") || has_stage(stages.names, stages.count, "match");
+    if (!answer)
+        answer = find_outfit(host, settings, reads_decks, &models, &options.outfit, problem);
     if (!answer)
         answer = workers_start(host->loop, &options, &host->crew, problem);
     models_done(&models);
-    for (size_t i = 0; i < PIPELINE_LEGS_MAX; i++)
-        json_drop(&trees[i]);
+    for (size_t i = 0; i < stages.trees_count; i++)
+        json_drop(&stages.trees[i]);
+    return answer;
+}
+
+static int fill_shelf(struct host *host, const struct host_options *options, struct problem *problem)
+{
+    const struct settings *settings = options->settings;
+    int answer = options->pipeline.count ? shelf_fill_one(&host->shelf, options->pipeline, settings->pipeline, problem)
+                                         : shelf_fill(&host->shelf, settings->pipeline, settings->catalogue, problem);
+    host->pipeline = answer ? NULL : host->shelf.entries[0].pipeline;
     return answer;
 }
 
@@ -181,8 +203,7 @@ int host_open(struct host *host, const struct host_options *options, struct prob
     *host = (struct host){0};
     signal(SIGPIPE, SIG_IGN);      /* a reader that has gone, and a file that may not grow, are errors of the write */
     signal(SIGXFSZ, SIG_IGN);
-    host->pipeline = builtin_load(options->pipeline, settings->pipeline, problem);
-    if (!host->pipeline || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
+    if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
         open_store(host, options, problem) || start_workers(host, settings, problem))
         return -1;
     host->engine_loop = engine_loop_new(host->loop, host->store, host->crew, host->blobs, settings->retention_days * 86400 * 1000000);
@@ -225,7 +246,7 @@ void host_close(struct host *host)
     blobs_close(host->blobs);
     if (host->temporary)
         nftw(host->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    pipeline_free(host->pipeline);
+    shelf_done(&host->shelf);
     free(host->dir);
     free(host->notice);
     free(host->catalogue_facts);

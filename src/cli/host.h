@@ -4,6 +4,7 @@
  * Thread: the one that becomes the loop's. */
 #pragma once
 #include "config/settings.h"
+#include "config/shelf.h"
 #include "engine/engine_loop.h"
 #include "engine/workers.h"
 
@@ -16,7 +17,8 @@ struct host {
     struct crew *crew;
     struct engine_loop *engine_loop;
     struct engine *engine;
-    struct pipeline *pipeline;        /* the one that the command runs */
+    struct shelf shelf;               /* what can be run; the workers have loaded what all of it needs */
+    const struct pipeline *pipeline;  /* the first of it: the one that the command runs */
     char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
     char *catalogue_facts;            /* JSON: what the card catalogue holds; NULL where none is used */
     bool ready, stopped;              /* a worker has been ready; all are reaped */
@@ -26,7 +28,7 @@ struct host {
 
 struct host_options {
     const struct settings *settings;
-    struct bytes pipeline;            /* its name */
+    struct bytes pipeline;            /* its name; empty = everything that is offered */
     const char *dir;                  /* NULL = a temporary one */
     void (*id)(void *data, char ret[33]);    /* ids of new jobs; NULL = by chance */
     void *id_data;

@@ -113,10 +113,12 @@ static int open_service(struct serve *serve, struct problem *problem)
 {
     const struct settings *settings = &serve->settings;
     struct service_settings options = {
-        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .pipeline = serve->host.pipeline,
+        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
         .accept_text = settings->accept_text, .facts = facts, .facts_data = serve};
+    if (settings->accept_text)
+        options.params = BYTES("{\"text\":true}");
     if (settings->heartbeat_s < 15)
         options.heartbeat_us = settings->heartbeat_s * 1000000;
     return service_open(serve->host.loop, serve->host.store, serve->host.engine, serve->host.blobs, &options, &serve->service, problem);
@@ -150,7 +152,7 @@ static void raise_descriptors(void)
 static int serve_until_told(struct serve *serve, struct problem *problem)
 {
     const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
-    struct host_options options = {.settings = &serve->settings, .pipeline = BYTES("decklists"), .dir = dir};
+    struct host_options options = {.settings = &serve->settings, .dir = dir};
     int status = EXIT_USAGE;
     raise_descriptors();
     if (!host_open(&serve->host, &options, problem) && !open_service(serve, problem)) {

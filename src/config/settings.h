@@ -17,7 +17,7 @@ struct settings {
     char *catalogue;              /* CARD_MAPPING_PATH, --catalogue; NULL when not set */
     char *engine;                 /* RIVULET_ENGINE, --engine: auto, onnx, tesseract */
     char *models;                 /* RIVULET_MODELS: folder of the recogniser; NULL = the cache folder */
-    char *pipeline;               /* RIVULET_PIPELINE: a file with the text of the seed face's pipeline; NULL = built in */
+    char *pipeline;               /* RIVULET_PIPELINE: pipeline files, ':' between them, the first is the seed face's; NULL = built in */
     int64_t max_file_mb;          /* MAX_FILE_SIZE_MB, 10 */
     int64_t max_batch;            /* MAX_BATCH_SIZE, 10 */
     int64_t max_body_mb;          /* MAX_BODY_MB, 1024 */

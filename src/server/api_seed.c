@@ -90,7 +90,7 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
     const struct upload *upload = intake->upload;
     bool parallel = intake->door == DOOR_FAST || (intake->door == DOOR_BATCH && settings->enable_parallel);
     struct store_job job = {
-        .owner = service_owner(intake->service, intake->request), .pipeline = settings->pipeline, .params = settings->params,
+        .owner = service_owner(intake->service, intake->request), .pipeline = settings->shelf->entries[0].pipeline, .params = settings->params,
         .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel,
     };
     struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);

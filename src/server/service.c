@@ -54,6 +54,7 @@ static void fill_in(struct service_settings *settings)
     settings->host = settings->host ? settings->host : "127.0.0.1";
     settings->name = settings->name ? settings->name : "rivulet";
     settings->version = settings->version ? settings->version : "0";
+    settings->scratch = settings->scratch ? settings->scratch : "/tmp";
     settings->owner = settings->owner.count ? settings->owner : BYTES("local");
     settings->max_body_bytes = settings->max_body_bytes > 0 ? settings->max_body_bytes : LIMIT_HTTP_BODY_BYTES;
     settings->max_file_bytes = settings->max_file_bytes > 0 ? settings->max_file_bytes : FILE_BYTES;
@@ -87,7 +88,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
 int service_open(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
                  const struct service_settings *settings, struct service **ret_service, struct problem *problem)
 {
-    assert(settings->pipeline);
+    assert(settings->shelf && settings->shelf->count);
     struct service *service = service_new(loop, store, engine, blobs, settings);
     struct http_settings http = {
         .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,

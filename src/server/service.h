@@ -9,6 +9,7 @@
  * Thread: loop, all of it. Bodies of uploads are written, and large results read, in the loop's pool. */
 #pragma once
 #include "base/problem.h"
+#include "config/shelf.h"
 #include "engine/engine.h"
 #include "os/loop.h"
 #include "store/blob.h"
@@ -26,7 +27,7 @@ struct service_facts {
     int workers, workers_ready, workers_busy;
 };
 
-/* Start from zeroes: 0 and NULL are the defaults said here. Texts are borrowed until service_close, as is the pipeline. */
+/* Start from zeroes: 0 and NULL are the defaults said here. Texts are borrowed until service_close, as is the shelf. */
 struct service_settings {
     /* where to listen */
     const char *host;               /* "127.0.0.1" */
@@ -35,9 +36,10 @@ struct service_settings {
     /* who we are */
     const char *name;               /* "rivulet" */
     const char *version;            /* "0" */
-    /* the work of the seed face */
-    const struct pipeline *pipeline;
-    struct bytes params;            /* JSON object for its stages, or empty */
+    /* the work */
+    const struct shelf *shelf;      /* what jobs can be made of; its first pipeline is the seed face's. Not empty */
+    const char *scratch;            /* folder for bodies that are too large for memory: files without a name; "/tmp" */
+    struct bytes params;            /* JSON object for the stages of jobs that say none, or empty */
     struct bytes owner;             /* of the jobs; empty = "local" */
     /* limits */
     int64_t max_body_bytes;         /* of a request; LIMIT_HTTP_BODY_BYTES */
