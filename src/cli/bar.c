@@ -98,3 +98,10 @@ void bar_clear(struct bar *bar)
         fputs("\r\x1b[K", stderr);
     bar->wiped = true;
 }
+
+void bar_finish(struct bar *bar)
+{
+    if (bar->shown && !bar->wiped)
+        fputc('\n', stderr);
+    bar->wiped = true;
+}

@@ -16,6 +16,7 @@ struct bar {
 void bar_init(struct bar *bar, int64_t now_us);
 /* What there is to see now. `force` draws even when the last drawing was a moment ago. */
 void bar_draw(struct bar *bar, const struct counts *counts, int64_t total, int64_t now_us, bool force);
+void bar_finish(struct bar *bar);       /* what was drawn stays; the next line begins */
 void bar_clear(struct bar *bar);        /* wipe the line, so that something else can be written */
 
 /* The line itself, `width` columns at most: for bar_draw and its test. */

@@ -1,44 +1,56 @@
-#include "cli/command.h"
+#include "cli/manual.h"
 #include "worker/worker.h"
 
 #include <stdio.h>
 #include <string.h>
 
-int command_worker(int argc, char **argv)
+int command_worker(const struct command *command, int argc, char **argv)
 {
     return worker_main();
 }
 
-static const struct command commands[] = {
-    {"serve", "[flags]", "take batches over HTTP and stream their results", command_serve, false},
-    {"run", "PIPELINE [flags] FILES…", "do a batch here and now: JSON Lines on standard output as each item ends", command_run, false},
-    {"worker", "", "a child of the other two; not for people", command_worker, true},
-};
-enum { COMMANDS_COUNT = sizeof commands / sizeof *commands };
-
-static int help(FILE *out)
+static int overview(FILE *out)
 {
-    fputs("rivulet: a batch in, each result out the moment it is ready.\n\n", out);
-    for (int i = 0; i < COMMANDS_COUNT; i++)
-        if (!commands[i].hidden)
-            fprintf(out, "  rivulet %s %-25s %s\n", commands[i].name, commands[i].arguments, commands[i].help);
-    fputs("\n`rivulet COMMAND --help` lists a command's flags; `rivulet --version` says which one this is.\n", out);
+    struct buf text BUF_OWNED;
+    buf_init(&text, 65536);
+    manual_overview(&text);
+    fputs(buf_z(&text), out);
     return out == stdout ? EXIT_WELL : EXIT_USAGE;
+}
+
+/* How many words of argv name this command: 0 = another one. */
+static int named(const struct command *command, int argc, char **argv)
+{
+    struct bytes rest = bytes_of(command->name);
+    int words = 0;
+    while (rest.count) {
+        struct bytes word = bytes_cut(&rest, ' ');
+        if (words + 1 >= argc || !bytes_equal(word, bytes_of(argv[words + 1])))
+            return 0;
+        words++;
+    }
+    return words;
 }
 
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
+    const struct command *best = NULL;
+    int words = 0;
     if (!strcmp(word, "--version")) {
         puts("rivulet " RIVULET_VERSION);
         return EXIT_WELL;
     }
     if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
-        return help(stdout);
-    for (int i = 0; i < COMMANDS_COUNT; i++)
-        if (!strcmp(word, commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
+        return overview(stdout);
+    for (const struct command *command = commands; command->name; command++) {
+        int count = named(command, argc, argv);
+        best = count > words ? command : best;
+        words = count > words ? count : words;
+    }
+    if (best)
+        return best->run(best, argc - words, argv + words);
     if (word[0])
         fprintf(stderr, "rivulet: there is no command \"%s\"\n", word);
-    return help(stderr);
+    return overview(stderr);
 }

@@ -9,7 +9,7 @@
 #include "cli/host.h"
 
 #include "base/limits.h"
-#include "cli/command.h"
+#include "cli/manual.h"
 #include "readers/cursor.h"
 #include "readers/lines.h"
 
@@ -20,6 +20,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+const struct flag run_flags[] = {{NULL}};
 
 struct run {
     struct host host;
@@ -307,19 +309,7 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
     return status;
 }
 
-static void help(void)
-{
-    struct buf text BUF_OWNED;
-    buf_init(&text, 16384);
-    buf_text(&text, "rivulet run PIPELINE [flags] FILES…\n\n"
-                    "Each file goes through the pipeline (decklists) on its own; its result is one line of JSON on standard output the\n"
-                    "moment it is ready. Status 0: all succeeded; 1: some failed or it was stopped; 2: it could not begin.\n"
-                    "With --data DIR the log is kept, and the same command goes on where it was stopped or killed.\n\n");
-    settings_help(&text, false);
-    fputs(buf_z(&text), stdout);
-}
-
-int command_run(int argc, char **argv)
+int command_run(const struct command *command, int argc, char **argv)
 {
     struct run run = {0};
     struct arguments arguments;
@@ -328,12 +318,15 @@ int command_run(int argc, char **argv)
     buf_init(&note, 1024);
     int status = EXIT_USAGE;
     signal(SIGPIPE, SIG_IGN);       /* a reader that has gone away is an error of writing: the workers and the directory are cleared away */
-    if (!settings_init(&run.settings, &problem) && !command_parse(argc, argv, &run.settings, &arguments, &problem)) {
+    if (!settings_init(&run.settings, &problem) && !command_parse(command, argc, argv, &run.settings, &arguments, &problem)) {
         settings_finish(&run.settings, &note);
         if (note.count)
             fprintf(stderr, "rivulet run: %s\n", buf_z(&note));
         if (arguments.help) {
-            help();
+            struct buf text BUF_OWNED;
+            buf_init(&text, 65536);
+            manual_help(command, &text);
+            fputs(buf_z(&text), stdout);
             status = EXIT_WELL;
         } else if (arguments.count < 2) {
             problem_set(&problem, arguments.count ? "no files are named" : "name a pipeline and files: rivulet run decklists --catalogue FILE FILES…");
@@ -342,7 +335,7 @@ int command_run(int argc, char **argv)
         }
     }
     if (problem_is(&problem))
-        status = command_refuse("run", &problem);
+        status = command_refuse(command, &problem);
     settings_done(&run.settings);
     return status;
 }

@@ -4,7 +4,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "cli/command.h"
+#include "cli/manual.h"
+#include "http/cors.h"
 #include "server/service.h"
 
 #include <signal.h>
@@ -107,6 +108,14 @@ static void told_to_end(void *data, int number)
     service_drain(serve->service, service_idle, serve);
 }
 
+static void told_to_reload(void *data, int number)
+{
+    struct serve *serve = data;
+    struct problem problem = {0};
+    bool good = !service_reload(serve->service, &problem);
+    fprintf(stderr, "rivulet serve: %s%s\n", good ? "the keys were read again" : "the keys stay as they were: ", good ? "" : problem.text);
+}
+
 /* ---- the beginning ---- */
 
 static int open_service(struct serve *serve, struct problem *problem)
@@ -116,7 +125,7 @@ static int open_service(struct serve *serve, struct problem *problem)
         .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
-        .accept_text = settings->accept_text, .facts = facts, .facts_data = serve};
+        .accept_text = settings->accept_text, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .facts = facts, .facts_data = serve};
     if (settings->accept_text)
         options.params = BYTES("{\"text\":true}");
     if (settings->heartbeat_s < 15)
@@ -149,6 +158,18 @@ static void raise_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* What has to hold between settings before anything is opened. */
+static int check_settings(const struct settings *settings, struct problem *problem)
+{
+    struct buf note BUF_OWNED;
+    buf_init(&note, 1024);
+    if (settings_check_reach(settings, &note, problem) || (settings->origins && cors_check(settings->origins, problem)))
+        return -1;
+    if (note.count)
+        fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
+    return 0;
+}
+
 static int serve_until_told(struct serve *serve, struct problem *problem)
 {
     const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
@@ -158,6 +179,8 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     if (!host_open(&serve->host, &options, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
+        if (serve->settings.keys_file)
+            loop_on_signal(serve->host.loop, SIGHUP, told_to_reload, serve);
         say_ready(serve);
         loop_run(serve->host.loop);
         timer_stop(serve->host.loop, &serve->grace);
@@ -171,18 +194,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     return status;
 }
 
-static void help(void)
-{
-    struct buf text BUF_OWNED;
-    buf_init(&text, 16384);
-    buf_text(&text, "rivulet serve [flags]\n\n"
-                    "Takes batches over HTTP and streams each result the moment it is ready; the page is at /, the routes at /docs.\n"
-                    "The log and the files are kept in --data (./rivulet-data); a killed server goes on at its next start.\n\n");
-    settings_help(&text, true);
-    fputs(buf_z(&text), stdout);
-}
-
-int command_serve(int argc, char **argv)
+int command_serve(const struct command *command, int argc, char **argv)
 {
     struct serve serve = {0};
     struct arguments arguments;
@@ -190,21 +202,24 @@ int command_serve(int argc, char **argv)
     struct buf note BUF_OWNED;
     buf_init(&note, 1024);
     int status = EXIT_USAGE;
-    if (!settings_init(&serve.settings, &problem) && !command_parse(argc, argv, &serve.settings, &arguments, &problem)) {
+    if (!settings_init(&serve.settings, &problem) && !command_parse(command, argc, argv, &serve.settings, &arguments, &problem)) {
         settings_finish(&serve.settings, &note);
         if (note.count)
             fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
         if (arguments.help) {
-            help();
+            struct buf text BUF_OWNED;
+            buf_init(&text, 65536);
+            manual_help(command, &text);
+            fputs(buf_z(&text), stdout);
             status = EXIT_WELL;
         } else if (arguments.count) {
             problem_set(&problem, "\"%s\" is not understood: serve takes flags only", arguments.words[0]);
-        } else {
+        } else if (!check_settings(&serve.settings, &problem)) {
             status = serve_until_told(&serve, &problem);
         }
     }
     if (problem_is(&problem))
-        status = command_refuse("serve", &problem);
+        status = command_refuse(command, &problem);
     settings_done(&serve.settings);
     return status;
 }
