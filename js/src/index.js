@@ -1,0 +1,2 @@
+export { Rivulet } from './client.js';
+export { RivuletError } from './error.js';

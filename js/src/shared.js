@@ -1,0 +1,1 @@
+export { follow as sharedFollow } from './follow.js';

@@ -1,0 +1,34 @@
+// Runs every *.test.js here, each in a process of its own, and ends with the line `N passed, N failed`.
+// Usage: node test/run.js [--slow-ok] [PART-OF-A-NAME]…
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const words = process.argv.slice(2);
+const files = readdirSync(here).filter((name) => name.endsWith('.test.js') && (!words.length || words.some((word) => name.includes(word)))).sort();
+
+function runFile(name) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--test', '--test-reporter=tap', path.join(here, name)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let told = '';
+    child.stdout.on('data', (piece) => { told += piece; });
+    child.on('close', (status) => resolve({ name, told, status }));
+  });
+}
+
+let passed = 0, failed = 0;
+for (const name of files) {
+  const began = Date.now();
+  const { told, status } = await runFile(name);
+  const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, 'm').exec(told)?.[1] ?? 0);
+  const bad = count('fail') + count('cancelled');
+  passed += count('pass');
+  failed += bad || (status ? 1 : 0);
+  console.log(`${name}: ${count('pass')} passed, ${bad} failed, ${count('skipped')} skipped, ${((Date.now() - began) / 1000).toFixed(1)} s`);
+  if (bad || status) console.log(told);
+  else for (const line of told.match(/^# (?:measured|note).*$/gm) ?? []) console.log('    ' + line.slice(2));
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(passed && !failed ? 0 : 1);
