@@ -82,5 +82,14 @@
 #define LIMIT_MULTIPART_HEAD_BYTES (8 * 1024)      /* bytes of the headers of one part */
 #define LIMIT_UPLOADS 256                          /* forms read at a time, each with up to 512 KiB of memory; beyond it 503 */
 
+/* Keys. */
+#define LIMIT_KEYS 1000                            /* keys at a time: each request is compared with every one */
+#define LIMIT_KEYS_EVER 10000                      /* keys that came and went by reloads; dead ones are kept, for requests may hold them */
+#define LIMIT_TICKET_US 30000000LL                 /* a ticket for an event stream is good so long, and once */
+#define LIMIT_TICKET_JOBS 64                       /* jobs that one ticket opens, as many as one stream shows */
+#define LIMIT_KEY_TICKETS 64                       /* unused tickets of one key; one more takes the place of the oldest */
+#define LIMIT_KEY_SESSIONS 64                      /* browser sessions of one key, the same way */
+#define LIMIT_SESSION_US (12 * 3600 * 1000000LL)   /* a session ends after half a day, and with the server */
+
 /* The loop. */
 #define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */

@@ -35,6 +35,10 @@ static const struct setting {
     {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, true, "finished jobs are removed after this; 0 keeps them"},
     {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
     {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},
+    {"keys", {"RIVULET_KEYS_FILE"}, TEXT, AT(keys_file), NULL, 0, 0, true, "file of the keys that may ask; SIGHUP reads it again"},
+    {NULL, {"RIVULET_KEYS"}, TEXT, AT(keys), NULL, 0, 0, true, "such keys themselves: OWNER KEY [jobs=N …]; …"},
+    {NULL, {"RIVULET_CORS_ORIGINS"}, TEXT, AT(origins), NULL, 0, 0, true, "pages that may read answers; all without keys, none with"},
+    {NULL, {"RIVULET_LOG"}, TEXT, AT(log), "text", 0, 0, true, "what standard error gets: text, json or off"},
     {NULL, {"DEBUG"}, FLAG, AT(debug), "false", 0, 0, true, "tell on standard error what was opened and loaded"},
 #undef AT
 };
@@ -86,6 +90,22 @@ static int check_engine(const struct settings *settings, struct problem *problem
     return problem_set(problem, "the engine is \"%s\": it must be auto, onnx or tesseract", settings->engine);
 }
 
+/* A name that is not one of these may mean any address, so it counts as one beyond. */
+static bool is_loopback(const char *host)
+{
+    struct bytes text = bytes_of(host);
+    return bytes_equal_nocase(text, BYTES("localhost")) || bytes_equal(text, BYTES("::1")) || bytes_start(text, BYTES("127."));
+}
+
+static int check_log(const struct settings *settings, struct problem *problem)
+{
+    static const char *const known[] = {"text", "json", "off"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(settings->log, known[i]))
+            return 0;
+    return problem_set(problem, "RIVULET_LOG is \"%s\": it must be text, json or off", settings->log);
+}
+
 int settings_init(struct settings *settings, struct problem *problem)
 {
     *settings = (struct settings){0};
@@ -99,11 +119,11 @@ int settings_init(struct settings *settings, struct problem *problem)
                 continue;
             if (set(settings, row, row->env[e], value, problem))
                 return -1;
-            settings->host_told |= row->offset == offsetof(struct settings, host);
+            settings->host_told |= row->offset == offsetof(struct settings, host) && !is_loopback(value);
             break;
         }
     }
-    return check_engine(settings, problem);
+    return check_log(settings, problem) ? -1 : check_engine(settings, problem);
 }
 
 void settings_done(struct settings *settings)
@@ -139,7 +159,6 @@ static int set_listen(struct settings *settings, const char *value, struct probl
         return 0;
     free(settings->host);
     settings->host = mem_copy(host.at, host.count);
-    settings->host_told = true;
     return 0;
 }
 
@@ -173,6 +192,18 @@ void settings_finish(struct settings *settings, struct buf *note)
             buf_print(note, "USE_GPU allows at most 2 workers: %lld become 2", (long long)settings->max_workers);
         settings->max_workers = 2;
     }
+}
+
+int settings_check_reach(const struct settings *settings, struct buf *note, struct problem *problem)
+{
+    if (settings->keys || settings->keys_file || is_loopback(settings->host))
+        return 0;
+    if (!settings->host_told)
+        return problem_set(problem, "--listen %s is beyond this machine and there are no keys, so anybody could use it: give --keys FILE, or set "
+                           "SERVICE_HOST=%s if that is meant", settings->host, settings->host);
+    buf_print(note, "there are no keys, and %s is beyond this machine: anybody who reaches it may use this server (--keys FILE ends that)",
+              settings->host);
+    return 0;
 }
 
 static void put_help(struct buf *buf, const char *name, const struct setting *row, const char *also)

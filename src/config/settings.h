@@ -12,7 +12,7 @@
 struct settings {
     char *host;                   /* SERVICE_HOST, --listen; default 127.0.0.1 */
     int64_t port;                 /* PORT, SERVICE_PORT, --listen; 8080; 0 = a free one */
-    bool host_told;               /* the host was set on purpose */
+    bool host_told;               /* SERVICE_HOST names an address beyond loopback: we are told to listen there, keys or not */
     char *data;                   /* RIVULET_DATA, --data; the directory of the log; NULL when not set */
     char *catalogue;              /* CARD_MAPPING_PATH, --catalogue; NULL when not set */
     char *engine;                 /* RIVULET_ENGINE, --engine: auto, onnx, tesseract */
@@ -27,6 +27,10 @@ struct settings {
     int64_t retention_days;       /* RIVULET_RETENTION_DAYS, --retention-days, 7; 0 = keep for ever */
     int64_t heartbeat_s;          /* RIVULET_HEARTBEAT_S, 15 */
     bool debug;                   /* DEBUG, false: tell on standard error what was opened and loaded */
+    char *keys_file;              /* RIVULET_KEYS_FILE, --keys; NULL = none */
+    char *keys;                   /* RIVULET_KEYS: keys themselves; NULL = none */
+    char *origins;                /* RIVULET_CORS_ORIGINS; NULL = all without keys, none with */
+    char *log;                    /* RIVULET_LOG: text, json, off */
     bool accept_text;             /* RIVULET_ACCEPT_TEXT, false: decklists as text files besides images */
 };
 
@@ -41,6 +45,10 @@ bool settings_flag_has_value(struct bytes name);
 
 /* What must hold between settings; says in `note` (may be NULL) what was changed, e.g. workers clamped for a GPU. */
 void settings_finish(struct settings *settings, struct buf *note);
+
+/* May a server listen where it was told to? Without keys only on loopback, unless SERVICE_HOST itself named an address beyond: then `note`
+ * gets a warning. 0, or -1 and a problem. */
+int settings_check_reach(const struct settings *settings, struct buf *note, struct problem *problem);
 
 /* The table as text for --help: flag, what it does, environment name, default. What only a server uses is left away unless `serves`. */
 void settings_help(struct buf *buf, bool serves);

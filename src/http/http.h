@@ -50,6 +50,7 @@ struct http_request {
     /* Set by the router: the {…} of the pattern, in order, decoded. */
     struct bytes params[HTTP_PARAMS_MAX];
     int params_count;
+    const void *caller;               /* who asks, set by the router's guard; NULL = nobody in particular */
     char *params_room;                /* where decoded ones lie; the server frees it with the head */
     /* The handler's own. */
     void *user;
@@ -61,7 +62,7 @@ struct http_settings {
     int port;                      /* 0 = a free one, see http_port */
     int64_t body_bytes_max;        /* 0 = LIMIT_HTTP_BODY_BYTES */
     int connections_max;           /* 0 = LIMIT_HTTP_CONNECTIONS */
-    const char *allow_origin;      /* CORS: NULL = "*"; "" = no CORS headers at all */
+    const char *origins;           /* CORS, as in cors.h; NULL = "*" */
     bool any_host;                 /* do not check Host; otherwise, when listening on loopback, a Host that is no name of
                                       this machine gets 421 (DNS rebinding) */
     int64_t idle_us, head_us, body_window_us, stall_us, discard_us;     /* 0 = as in limits.h; tests say less */

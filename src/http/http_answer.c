@@ -113,7 +113,7 @@ static void put_head(struct exchange *exchange, struct buf *head, int status, co
     buf_print(head, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, problem_title(status), date_of(server));
     if (content_type)
         buf_print(head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", content_type);
-    cors_put(head, server->settings.allow_origin);
+    cors_put(head, server->settings.origins, http_head_get(exchange->request.head, "Origin"));
     buf_put(head, buf_bytes(&exchange->extra));
 }
 

@@ -38,7 +38,7 @@ static void turn_away(struct http_server *server, int fd)
     problem_json(&body, 503, BYTES("The server has as many connections as it takes; try again soon."), (struct bytes){NULL, 0});
     buf_print(&answer, "HTTP/1.1 503 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: 5\r\nConnection: close\r\n",
               problem_title(503), PROBLEM_JSON_TYPE, body.count);
-    cors_put(&answer, server->settings.allow_origin);
+    cors_put(&answer, server->settings.origins, (struct bytes){NULL, 0});
     buf_text(&answer, "\r\n");
     buf_put(&answer, buf_bytes(&body));
     if (send(fd, answer.at, answer.count, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
@@ -157,7 +157,7 @@ static void fill_settings(struct http_settings *settings)
 {
     struct rlimit files;
     settings->host = mem_text(settings->host);
-    settings->allow_origin = mem_text(settings->allow_origin ? settings->allow_origin : "*");
+    settings->origins = mem_text(settings->origins ? settings->origins : "*");
     settings->body_bytes_max = or_else(settings->body_bytes_max, LIMIT_HTTP_BODY_BYTES);
     settings->connections_max = (int)or_else(settings->connections_max, LIMIT_HTTP_CONNECTIONS);
     settings->idle_us = or_else(settings->idle_us, LIMIT_HTTP_IDLE_US);
@@ -173,7 +173,7 @@ static void fill_settings(struct http_settings *settings)
 static void server_free(struct http_server *server)
 {
     free((char *)server->settings.host);
-    free((char *)server->settings.allow_origin);
+    free((char *)server->settings.origins);
     free(server);
 }
 

@@ -17,6 +17,8 @@ struct router {
     const char *name, *version;
     struct entry *entries;
     size_t count;
+    router_guard_fn *guard;
+    void *guard_data;
 };
 
 /* Where routes that live everywhere are found; the longer first, for it begins with the shorter. */
@@ -36,6 +38,12 @@ void router_free(struct router *router)
         return;
     free(router->entries);
     free(router);
+}
+
+void router_guard(struct router *router, router_guard_fn *guard, void *data)
+{
+    router->guard = guard;
+    router->guard_data = data;
 }
 
 const char *router_name(const struct router *router)
@@ -195,10 +203,10 @@ void router_request(struct http_request *request, void *data)
         const struct entry *entry = &router->entries[i];
         if (entry->route->method != method || !route_fits(entry->route, request->path, &match))
             continue;
-        if (set_params(request, &match))
-            entry->route->handle(request, entry->data);
-        else
+        if (!set_params(request, &match))
             http_refuse(request, 400, "The path is not percent-encoded as it should be.");
+        else if (!router->guard || router->guard(request, entry->route, router->guard_data))
+            entry->route->handle(request, entry->data);
         return;
     }
     answer_no_route(request, router);

@@ -16,9 +16,13 @@ struct route {
     const char *takes;             /* NULL, "application/json", or multipart: "file" / "files" = name of its field */
     const char *gives;             /* content type of the good answer; NULL = application/json */
     const char *query;             /* names of query parameters, separated by spaces, or NULL */
+    bool open;                     /* the guard lets everybody in, with or without a key */
 };
 
 struct router;
+
+/* Asked before each handler, with the route that was found and its parameters set. False: it has answered, and the handler is not called. */
+typedef bool router_guard_fn(struct http_request *request, const struct route *route, void *data);
 
 /* name, version: for the documents; static texts. Free after http_close. */
 struct router *router_new(const char *name, const char *version);
@@ -27,6 +31,7 @@ const char *router_name(const struct router *router);
 const char *router_version(const struct router *router);
 /* Add a table (static; borrowed). Later tables do not override earlier ones: the same method and path twice is a bug. */
 void router_add(struct router *router, const struct route *routes, size_t count, void *data);
+void router_guard(struct router *router, router_guard_fn *guard, void *data);      /* one; NULL = none */
 void router_add_docs(struct router *router);               /* /openapi.json, /docs, /redoc */
 /* Give this to http_open as on_request, with the router as data. */
 void router_request(struct http_request *request, void *router);

@@ -249,9 +249,9 @@ static void answer_openapi(struct http_request *request, void *router)
 }
 
 static const struct route ROUTES[] = {
-    {HTTP_GET, "/openapi.json", answer_openapi, "This API as an OpenAPI 3.1 document", NULL, true},
-    {HTTP_GET, "/docs", answer_page, "This API for people", NULL, true, NULL, "text/html"},
-    {HTTP_GET, "/redoc", answer_page, "The same page under its other name", NULL, true, NULL, "text/html"},
+    {HTTP_GET, "/openapi.json", answer_openapi, "This API as an OpenAPI 3.1 document", NULL, true, .open = true},
+    {HTTP_GET, "/docs", answer_page, "This API for people", NULL, true, NULL, "text/html", .open = true},
+    {HTTP_GET, "/redoc", answer_page, "The same page under its other name", NULL, true, NULL, "text/html", .open = true},
 };
 
 void router_add_docs(struct router *router)

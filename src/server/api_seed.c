@@ -306,9 +306,9 @@ static const struct route routes[] = {
      .query = "on_disconnect"},
     {HTTP_POST, "/process-stream", process_stream, "Process one image with staged progress",
      LEAVE, .everywhere = true, .takes = "file", .gives = "text/event-stream", .query = "on_disconnect"},
-    {HTTP_GET, "/health", health, "Whether the service can work", NULL, .everywhere = true},
+    {HTTP_GET, "/health", health, "Whether the service can work", NULL, .everywhere = true, .open = true},
     {HTTP_GET, "/stats", stats, "What the service is made of", NULL, .everywhere = true},
-    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL},
+    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL, .open = true},
 };
 
 void api_seed_add(struct service *service)

@@ -50,7 +50,7 @@ void page_index(struct http_request *request, void *data)
 }
 
 static const struct route routes[] = {
-    {HTTP_GET, "/assets/{file}", get_asset, "The parts of the page", NULL, .gives = "text/css"},
+    {HTTP_GET, "/assets/{file}", get_asset, "The parts of the page", NULL, .gives = "text/css", .open = true},
 };
 
 void page_add(struct service *service)

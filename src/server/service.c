@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "readers/feed.h"
+#include "server/access.h"
 #include "server/stream.h"
 
 #include <assert.h>
@@ -28,7 +29,8 @@ void service_job_headers(struct http_request *request, const struct job *job)
 
 struct bytes service_owner(const struct service *service, const struct http_request *request)
 {
-    return service->settings.owner;
+    const struct key *key = access_key(request);
+    return key ? bytes_of(key->owner) : service->settings.owner;
 }
 
 bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job)
@@ -81,6 +83,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     api_seed_add(service);
     api_jobs_add(service);
     page_add(service);
+    access_add(service);
     router_add_docs(service->router);
     return service;
 }
@@ -92,8 +95,11 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
     struct service *service = service_new(loop, store, engine, blobs, settings);
     struct http_settings http = {
         .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
+        .origins = settings->origins ? settings->origins : settings->keys_file || settings->keys ? "" : "*",
     };
-    int answer = http_open(loop, &http, router_request, service->router, &service->http, problem);
+    int answer = access_open(service, problem);
+    if (!answer)
+        answer = http_open(loop, &http, router_request, service->router, &service->http, problem);
     if (answer) {
         service_close(service);
         return answer;
@@ -106,6 +112,11 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
 int service_port(const struct service *service)
 {
     return http_port(service->http);
+}
+
+int service_reload(struct service *service, struct problem *problem)
+{
+    return access_reload(service, problem);
 }
 
 /* ---- closing ---- */
@@ -148,6 +159,7 @@ void service_close(struct service *service)
     api_seed_close(service);
     assert(list_empty(&service->parties) && !service->audiences.count);
     router_free(service->router);
+    access_close(service);
     map_done(&service->audiences);
     buf_done(&service->scratch);
     free(service);

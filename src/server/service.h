@@ -49,6 +49,10 @@ struct service_settings {
     int max_workers;                /* items at once in one parallel job; 2 */
     bool use_gpu;                   /* told by /stats */
     bool accept_text;               /* take .txt and .json files of type text/plain or application/json beside images */
+    /* who may do what: access.h */
+    const char *keys_file;          /* NULL = none */
+    const char *keys;               /* keys as text; NULL = none. Without both everybody may do everything */
+    const char *origins;            /* pages that may read our answers, separated by commas; NULL = all without keys, none with */
     int64_t heartbeat_us;           /* silence on a stream before a sign of life; 14 s, so that never 15 s pass */
     /* what is true now; may be NULL: then /health says healthy and the numbers are 0 */
     void (*facts)(void *data, struct service_facts *ret);
@@ -59,6 +63,9 @@ struct service_settings {
 int service_open(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
                  const struct service_settings *settings, struct service **ret_service, struct problem *problem);
 int service_port(const struct service *service);
+
+/* Read the keys again: 0, or -1 and a problem, and all stays as it was. */
+int service_reload(struct service *service, struct problem *problem);
 
 /* Stop listening, refuse new work with 503, tell and end every stream. `done` is called once, from the loop, when no request is open
  * any more, or after a grace of 5 s. */

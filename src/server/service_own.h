@@ -26,6 +26,7 @@ struct service {
     struct list parties;
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
     struct map audiences;                 /* number of a job → struct audience: streams that want its hints */
+    struct access *access;                /* access.h */
     struct buf scratch;                   /* where every stream renders its next write */
     int uploads;                          /* under way */
     bool draining;
