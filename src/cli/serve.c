@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
-#include "http/cors.h"
 #include "server/service.h"
 
 #include <signal.h>
@@ -117,14 +116,6 @@ static void told_to_reload(void *data, int number)
     fprintf(stderr, "rivulet serve: %s%s\n", good ? "the keys were read again" : "the keys stay as they were: ", good ? "" : problem.text);
 }
 
-static void told_to_reload(void *data, int number)
-{
-    struct serve *serve = data;
-    struct problem problem = {0};
-    bool good = !service_reload(serve->service, &problem);
-    fprintf(stderr, "rivulet serve: %s%s\n", good ? "the keys were read again" : "the keys stay as they were: ", good ? "" : problem.text);
-}
-
 /* ---- the beginning ---- */
 
 static int open_service(struct serve *serve, struct problem *problem)
@@ -179,18 +170,6 @@ static int check_settings(const struct settings *settings, struct problem *probl
     return 0;
 }
 
-/* What has to hold between settings before anything is opened. */
-static int check_settings(const struct settings *settings, struct problem *problem)
-{
-    struct buf note BUF_OWNED;
-    buf_init(&note, 1024);
-    if (settings_check_reach(settings, &note, problem) || (settings->origins && cors_check(settings->origins, problem)))
-        return -1;
-    if (note.count)
-        fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
-    return 0;
-}
-
 static int serve_until_told(struct serve *serve, struct problem *problem)
 {
     const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
@@ -200,8 +179,6 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     if (!host_open(&serve->host, &options, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
-        if (serve->settings.keys_file)
-            loop_on_signal(serve->host.loop, SIGHUP, told_to_reload, serve);
         if (serve->settings.keys_file)
             loop_on_signal(serve->host.loop, SIGHUP, told_to_reload, serve);
         say_ready(serve);
