@@ -58,6 +58,7 @@
 /* Streams. Times are µs, as everywhere. */
 #define LIMIT_STREAM_WRITE_BYTES (256 * 1024)      /* bytes of the one write in flight to a reader: all the memory a slow one can hold */
 #define LIMIT_STREAM_WRITE_FRAMES 64               /* frames in one such write; more win nothing in a writev */
+#define LIMIT_TIP_BYTES (2 * 1024 * 1024)          /* bytes of shared frames kept for readers whose socket is full; who is further behind reads the log */
 #define LIMIT_STREAM_STALL_US 30000000LL           /* a socket that should take bytes and takes none so long is closed */
 #define LIMIT_STREAM_NOTSENT_BYTES (32 * 1024)     /* TCP_NOTSENT_LOWAT: else a stalled socket hides 1-2 MB in the kernel */
 #define LIMIT_STREAM_SILENCE_US 15000000LL         /* silence on a stream before a heartbeat; proxies cut after 30-60 s */

@@ -55,11 +55,19 @@ static struct exchange *exchange_new(struct conn *conn)
     exchange->conn = conn;
     exchange->request.head = &NO_HEAD;
     buf_init(&exchange->extra, LIMIT_HTTP_HEAD_BYTES);
-    buf_init(&exchange->held, 2 * LIMIT_HTTP_READ_BYTES);
     conn->exchange = exchange;
     conn->phase = EXCHANGE;
     conn->server->exchanges_count++;
     return exchange;
+}
+
+struct incoming *exchange_incoming(struct exchange *exchange)
+{
+    if (!exchange->incoming) {
+        exchange->incoming = MEM_NEW(struct incoming);
+        buf_init(&exchange->incoming->held, 2 * LIMIT_HTTP_READ_BYTES);
+    }
+    return exchange->incoming;
 }
 
 void exchange_drop_head(struct exchange *exchange)
@@ -72,8 +80,10 @@ void exchange_drop_head(struct exchange *exchange)
     free(exchange->request.params_room);
     exchange->request.params_room = NULL;
     buf_done(&exchange->extra);
-    buf_done(&exchange->held);
-    buf_done(&exchange->all);
+    if (exchange->incoming) {
+        buf_done(&exchange->incoming->held);
+        buf_done(&exchange->incoming->all);
+    }
 }
 
 static void exchange_end(struct conn *conn)
@@ -84,6 +94,7 @@ static void exchange_end(struct conn *conn)
     if (exchange->request.on_close)
         exchange->request.on_close(&exchange->request, exchange->why);
     exchange_drop_head(exchange);
+    free(exchange->incoming);
     free(exchange);
 }
 
@@ -141,13 +152,16 @@ static int read_head(struct exchange *exchange, struct bytes block, struct probl
     int status = http_head_read((struct bytes){copy, block.count}, head, problem);
     if (status)
         return status;
-    http_parse_init(&exchange->parse);
-    int parsed = http_parse_head(&exchange->parse, (struct bytes){copy, block.count});
+    struct http_parse parse;
+    http_parse_init(&parse);
+    int parsed = http_parse_head(&parse, (struct bytes){copy, block.count});
     if (parsed < 0 || (parsed == HTTP_PARSE_END) != (head->length == 0)) {
         problem_set(problem, "The head of the request is malformed.");
         return 400;
     }
     exchange->body_over = parsed == HTTP_PARSE_END;
+    if (!exchange->body_over)
+        exchange_incoming(exchange)->parse = parse;
     exchange->body_max = conn->server->settings.body_bytes_max;
     exchange->expects_continue = head->expects_continue;
     exchange->head_only = head->method == HTTP_HEAD;
@@ -216,8 +230,7 @@ static void free_conn(struct conn *conn)
     list_leave(&conn->link);
     server->conns_count--;
     buf_done(&conn->in);
-    buf_done(&conn->out);
-    buf_done(&conn->body);
+    conn_drop_waiting(conn);
     free(conn);
 }
 
@@ -258,7 +271,7 @@ static bool step(struct conn *conn)
     }
     if (!exchange_wants_body(exchange))
         return false;
-    if (exchange->held.count) {
+    if (exchange->incoming && exchange->incoming->held.count) {
         exchange_give_held(exchange);
     } else if (!exchange->body_over && conn->in.count) {
         struct bytes rest = buf_bytes(&conn->in);
@@ -457,7 +470,6 @@ void conn_new(struct http_server *server, int fd)
     server->conns_count++;
     conn->since_us = now_us(conn);
     buf_init(&conn->in, 2 * LIMIT_HTTP_HEAD_BYTES + LIMIT_HTTP_READ_BYTES);
-    buf_init(&conn->out, LIMIT_HTTP_ANSWER_BYTES);
     conn_pump(conn);
 }
 

@@ -129,6 +129,18 @@ bool http_stream_writable(const struct http_request *request);
  * not copied. The views are borrowed for the call. */
 int http_stream_write(struct http_request *request, struct bytes bytes);
 int http_stream_writev(struct http_request *request, const struct bytes *parts, int count);   /* ≤ LIMIT_STREAM_WRITE_FRAMES parts */
+
+/* Bytes that go to many streams: made once, counted, never changed, framed as a chunk already. Delivering one is a system call from
+ * memory that all streams share; a socket that takes a part of it keeps a reference and no copy. Loop thread. */
+struct http_block;
+struct http_block *http_block_new(struct bytes content);         /* one reference; copies; not empty */
+struct http_block *http_block_ref(struct http_block *block);
+void http_block_unref(struct http_block *block);                 /* NULL does nothing */
+size_t http_block_bytes(const struct http_block *block);         /* of memory */
+/* Write blocks, one behind the other, at most LIMIT_STREAM_WRITE_FRAMES. The answer: how many were begun. The last of them may still be
+ * under way (on_drain will come); those behind it were not begun, and are the caller's to write later. 0 also when nothing may be written now. */
+int http_stream_blocks(struct http_request *request, struct http_block *const *blocks, int count);
+
 /* The end: what is pending still goes out, then on_close(HTTP_DONE). No write after it. */
 void http_stream_end(struct http_request *request);
 

@@ -16,18 +16,33 @@
 
 enum { HEADER_BYTES_MAX = 32 * 1024, PARTS_MAX = LIMIT_STREAM_WRITE_FRAMES + 2 };
 
-bool conn_pending(const struct conn *conn)
+/* ---- what the socket does not take at once ---- */
+
+static struct waiting *waiting_of(struct conn *conn)
 {
-    return conn->out.count > 0 || conn->body.count > 0;
+    if (!conn->waiting) {
+        conn->waiting = MEM_NEW(struct waiting);
+        buf_init(&conn->waiting->out, LIMIT_HTTP_ANSWER_BYTES);
+        conn->since_us = loop_now_us(conn->server->loop);
+    }
+    return conn->waiting;
+}
+
+void conn_drop_waiting(struct conn *conn)
+{
+    struct waiting *waiting = conn->waiting;
+    if (!waiting)
+        return;
+    http_block_unref(waiting->block);
+    buf_done(&waiting->out);
+    buf_done(&waiting->body);
+    free(waiting);
+    conn->waiting = NULL;
 }
 
 /* Bytes that the socket took, or -1 when the connection is dead now. */
-static ssize_t send_parts(struct conn *conn, const struct iovec *parts, int count)
+static ssize_t taken(struct conn *conn, ssize_t sent)
 {
-    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
-    ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent > 0)
-        conn->since_us = loop_now_us(conn->server->loop);
     if (sent >= 0)
         return sent;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS)
@@ -36,15 +51,22 @@ static ssize_t send_parts(struct conn *conn, const struct iovec *parts, int coun
     return -1;
 }
 
+static ssize_t send_parts(struct conn *conn, const struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    return taken(conn, sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
 static void keep_rest(struct conn *conn, const struct iovec *parts, int count, size_t sent)
 {
     for (int i = 0; i < count; i++) {
         size_t skip = sent < parts[i].iov_len ? sent : parts[i].iov_len;
         sent -= skip;
-        buf_add(&conn->out, (char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+        if (skip < parts[i].iov_len && !buf_add(&waiting_of(conn)->out, (char *)parts[i].iov_base + skip, parts[i].iov_len - skip)) {
+            conn_kill(conn, HTTP_GONE);
+            return;
+        }
     }
-    if (!buf_ok(&conn->out))
-        conn_kill(conn, HTTP_GONE);
 }
 
 void conn_send(struct conn *conn, const struct iovec *parts, int count)
@@ -60,21 +82,31 @@ void conn_send(struct conn *conn, const struct iovec *parts, int count)
         keep_rest(conn, parts, count, (size_t)sent);
 }
 
+/* How much of `sent` belongs to a part that had so much left. */
+static size_t share(size_t *sent, size_t left)
+{
+    size_t of_it = *sent < left ? *sent : left;
+    *sent -= of_it;
+    return of_it;
+}
+
 void conn_flush(struct conn *conn)
 {
-    struct iovec parts[2] = {{conn->out.at + conn->out_at, conn->out.count - conn->out_at},
-                             {conn->body.at + conn->body_at, conn->body.count - conn->body_at}};
-    ssize_t sent = send_parts(conn, parts, 2);
-    if (sent < 0)
+    struct waiting *waiting = conn->waiting;
+    struct http_block *block = waiting->block;
+    struct iovec parts[3] = {{block ? block->at + waiting->block_at : NULL, block ? block->count - waiting->block_at : 0},
+                             {waiting->out.at + waiting->out_at, waiting->out.count - waiting->out_at},
+                             {waiting->body.at + waiting->body_at, waiting->body.count - waiting->body_at}};
+    ssize_t sent = send_parts(conn, parts, 3);
+    if (sent <= 0)
         return;
-    size_t of_out = (size_t)sent < parts[0].iov_len ? (size_t)sent : parts[0].iov_len;
-    conn->out_at += of_out;
-    conn->body_at += (size_t)sent - of_out;
-    if (conn->out_at < conn->out.count || conn->body_at < conn->body.count)
-        return;
-    conn->out_at = conn->body_at = 0;
-    buf_done(&conn->out);
-    buf_done(&conn->body);
+    conn->since_us = loop_now_us(conn->server->loop);
+    size_t rest = (size_t)sent;
+    waiting->block_at += share(&rest, parts[0].iov_len);
+    waiting->out_at += share(&rest, parts[1].iov_len);
+    waiting->body_at += share(&rest, parts[2].iov_len);
+    if ((size_t)sent == parts[0].iov_len + parts[1].iov_len + parts[2].iov_len)
+        conn_drop_waiting(conn);
 }
 
 /* ---- heads of answers ---- */
@@ -176,9 +208,9 @@ static void send_buf(struct exchange *exchange, int status, const char *content_
     size_t of_body = (size_t)sent > head.count ? (size_t)sent - head.count : 0;
     if (bare || of_body == body->count)
         return;
-    conn->since_us = loop_now_us(conn->server->loop);
-    conn->body = *body;
-    conn->body_at = of_body;
+    struct waiting *waiting = waiting_of(conn);
+    waiting->body = *body;
+    waiting->body_at = of_body;
     *body = (struct buf){.max = body->max};
 }
 
@@ -289,6 +321,85 @@ int http_stream_writev(struct http_request *request, const struct bytes *parts, 
 int http_stream_write(struct http_request *request, struct bytes bytes)
 {
     return http_stream_writev(request, &bytes, 1);
+}
+
+/* ---- blocks ---- */
+
+struct http_block *http_block_new(struct bytes content)
+{
+    char size[24];
+    int head = snprintf(size, sizeof size, "%zx\r\n", content.count);
+    assert(content.count && head > 0);
+    size_t count = (size_t)head + content.count + 2;
+    struct http_block *block = mem_new(sizeof *block + count);
+    *block = (struct http_block){.refs = 1, .head = (unsigned)head, .count = count};
+    memcpy(block->at, size, (size_t)head);
+    memcpy(block->at + head, content.at, content.count);
+    memcpy(block->at + count - 2, "\r\n", 2);
+    return block;
+}
+
+struct http_block *http_block_ref(struct http_block *block)
+{
+    block->refs++;
+    return block;
+}
+
+void http_block_unref(struct http_block *block)
+{
+    if (block && --block->refs == 0)
+        free(block);
+}
+
+size_t http_block_bytes(const struct http_block *block)
+{
+    return sizeof *block + block->count;
+}
+
+/* What of a block goes over this wire: without chunks its content alone. */
+static struct iovec part_of(const struct exchange *exchange, const struct http_block *block)
+{
+    size_t skip = exchange->chunked ? 0 : block->head, tail = exchange->chunked ? 0 : 2;
+    return (struct iovec){(char *)block->at + skip, block->count - skip - tail};
+}
+
+/* The socket took `sent` bytes, fewer than all. Answers how many blocks were begun; the last of these waits with its rest. */
+static int keep_block(struct exchange *exchange, struct http_block *const *blocks, const struct iovec *parts, size_t sent)
+{
+    struct conn *conn = exchange->conn;
+    int at = 0;
+    while (sent > 0 && sent >= parts[at].iov_len)
+        sent -= parts[at++].iov_len;
+    exchange->drain_due = true;
+    conn_later(conn);
+    struct waiting *waiting = waiting_of(conn);
+    if (exchange->chunked) {
+        waiting->block = http_block_ref(blocks[at]);
+        waiting->block_at = sent;
+    } else {
+        buf_add(&waiting->out, (char *)parts[at].iov_base + sent, parts[at].iov_len - sent);
+    }
+    return at + 1;
+}
+
+int http_stream_blocks(struct http_request *request, struct http_block *const *blocks, int count)
+{
+    struct exchange *exchange = exchange_of(request);
+    struct conn *conn = exchange->conn;
+    struct iovec parts[LIMIT_STREAM_WRITE_FRAMES];
+    size_t total = 0;
+    assert(count > 0 && count <= LIMIT_STREAM_WRITE_FRAMES);
+    if (exchange->answer != STREAMING || conn->phase == DEAD || conn_pending(conn))
+        return 0;
+    for (int i = 0; i < count; i++) {
+        parts[i] = part_of(exchange, blocks[i]);
+        total += parts[i].iov_len;
+    }
+    ssize_t sent = count == 1 ? taken(conn, send(conn->fd, parts->iov_base, total, MSG_NOSIGNAL | MSG_DONTWAIT))
+                              : send_parts(conn, parts, count);
+    if (sent < 0)
+        return 0;
+    return (size_t)sent == total ? count : keep_block(exchange, blocks, parts, (size_t)sent);
 }
 
 void http_stream_end(struct http_request *request)

@@ -25,8 +25,8 @@ static void on_piece(void *user, struct bytes data)
         snprintf(sentence, sizeof sentence, "The body is longer than %lld bytes.", (long long)exchange->body_max);
         exchange_refuse(exchange, HTTP_REFUSED, 413, sentence);
     } else if (exchange->paused) {
-        buf_put(&exchange->held, data);
-        assert(buf_ok(&exchange->held));
+        buf_put(&exchange->incoming->held, data);
+        assert(buf_ok(&exchange->incoming->held));
     } else {
         exchange->body->on_data(&exchange->request, data);
     }
@@ -36,7 +36,7 @@ void conn_feed_body(struct conn *conn, struct bytes *bytes)
 {
     struct exchange *exchange = conn->exchange;
     size_t used;
-    int answer = http_parse_body(&exchange->parse, *bytes, on_piece, exchange, &used);
+    int answer = http_parse_body(&exchange->incoming->parse, *bytes, on_piece, exchange, &used);
     if (answer < 0) {
         exchange_refuse(exchange, HTTP_REFUSED, 400, "The chunks of the body are malformed.");
         used = bytes->count;
@@ -52,8 +52,8 @@ void conn_feed_body(struct conn *conn, struct bytes *bytes)
 
 void exchange_give_held(struct exchange *exchange)
 {
-    struct buf held = exchange->held;
-    buf_init(&exchange->held, held.max);
+    struct buf held = exchange->incoming->held;
+    buf_init(&exchange->incoming->held, held.max);
     exchange->body->on_data(&exchange->request, buf_bytes(&held));
     buf_done(&held);
 }
@@ -87,22 +87,22 @@ int http_read_body(struct http_request *request, int64_t bytes_max, const struct
 static void gather(struct http_request *request, struct bytes chunk)
 {
     struct exchange *exchange = exchange_of(request);
-    if (!buf_put(&exchange->all, chunk))
+    if (!buf_put(&exchange->incoming->all, chunk))
         exchange_refuse(exchange, HTTP_REFUSED, 413, "There is no memory for a body of this size.");
 }
 
 static void gathered(struct http_request *request)
 {
     struct exchange *exchange = exchange_of(request);
-    exchange->all_done(request, buf_bytes(&exchange->all));
+    exchange->incoming->all_done(request, buf_bytes(&exchange->incoming->all));
 }
 
 int http_read_all(struct http_request *request, int64_t bytes_max, void (*done)(struct http_request *request, struct bytes body))
 {
     static const struct http_body GATHER = {gather, gathered};
-    struct exchange *exchange = exchange_of(request);
-    buf_init(&exchange->all, (size_t)bytes_max);
-    exchange->all_done = done;
+    struct incoming *incoming = exchange_incoming(exchange_of(request));
+    buf_init(&incoming->all, (size_t)bytes_max);
+    incoming->all_done = done;
     return http_read_body(request, bytes_max, &GATHER);
 }
 

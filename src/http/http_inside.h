@@ -42,6 +42,27 @@ struct http_server {
     char scratch[LIMIT_HTTP_READ_BYTES];   /* every read goes here first: an idle connection holds no buffer */
 };
 
+struct http_block {
+    unsigned refs, head;               /* `head` bytes of chunk size in front, CRLF behind the content */
+    size_t count;                      /* of everything */
+    char at[];
+};
+
+/* What waits for the socket, in this order. */
+struct waiting {
+    struct http_block *block;          /* one reference, or NULL */
+    struct buf out, body;
+    size_t block_at, out_at, body_at;
+};
+
+/* What only a request with a body needs. */
+struct incoming {
+    struct http_parse parse;
+    struct buf held;                   /* body bytes that came while paused */
+    struct buf all;                    /* http_read_all */
+    void (*all_done)(struct http_request *request, struct bytes body);
+};
+
 struct exchange;
 
 struct conn {
@@ -61,8 +82,7 @@ struct conn {
     int64_t discarded;                 /* bytes thrown away after an early answer */
     struct buf in;                     /* a head in the making, or bytes behind the present message */
     size_t scanned;                    /* of `in`, by http_head_scan */
-    struct buf out, body;              /* waiting for the socket: out, then body */
-    size_t out_at, body_at;
+    struct waiting *waiting;           /* bytes that the socket did not take; NULL most of the time */
     struct exchange *exchange;         /* in phase EXCHANGE */
 };
 
@@ -70,13 +90,10 @@ struct exchange {
     struct http_request request;       /* first: what handlers see */
     struct conn *conn;
     struct http_head *head;            /* with its block behind it; freed when the answer begins */
-    struct http_parse parse;
+    struct incoming *incoming;         /* owned; NULL where no body comes */
     int64_t body_max, body_count;
     const struct http_body *body;      /* the handler reads */
     bool paused, body_over, end_told, expects_continue, head_only, chunked, minor_0;
-    struct buf held;                   /* body bytes that came while paused */
-    struct buf all;                    /* http_read_all */
-    void (*all_done)(struct http_request *request, struct bytes body);
     struct buf extra;                  /* header lines of http_header */
     enum answer answer;
     bool refused;                      /* the server has answered by itself: what the handler still calls is nothing */
@@ -94,10 +111,15 @@ void conn_new(struct http_server *server, int fd);
 void conn_later(struct conn *conn);                        /* pump it soon; nothing when it is being pumped */
 void conn_pump(struct conn *conn);                         /* the connection may be gone afterwards */
 void conn_kill(struct conn *conn, enum http_why why);      /* close now; on_close and free come from the pump */
-bool conn_pending(const struct conn *conn);                /* bytes wait for the socket */
+static inline bool conn_pending(const struct conn *conn)   /* bytes wait for the socket */
+{
+    return conn->waiting != NULL;
+}
+void conn_drop_waiting(struct conn *conn);
 void conn_send(struct conn *conn, const struct iovec *parts, int count);    /* now as far as it goes, the rest waits */
 void conn_flush(struct conn *conn);
 void conn_feed_body(struct conn *conn, struct bytes *bytes);    /* what is behind the body's end is left in *bytes */
+struct incoming *exchange_incoming(struct exchange *exchange);
 void exchange_drop_head(struct exchange *exchange);        /* the views of the request end here */
 /* The server's own refusal, nothing once there is an answer. The handler hears of it by on_close. */
 void exchange_refuse(struct exchange *exchange, enum http_why why, int status, const char *sentence);

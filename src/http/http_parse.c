@@ -138,6 +138,7 @@ int http_parse_body(struct http_parse *parse, struct bytes bytes, http_parse_fn 
     state->on_data = on_data;
     state->user = user;
     state->framed = bytes.at;
+    state->parser.data = state;    /* it may have been copied here */
     int failed = feed(state, bytes, ret_used);
     watch_framing(state, bytes.at + *ret_used);
     if (failed < 0 || state->odd)

@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 
 struct http_parse {
-    _Alignas(8) unsigned char room[192];      /* the library's parser and our state; init before use, nothing to free */
+    _Alignas(8) unsigned char room[192];      /* the library's parser and our state; init before use, nothing to free; may be copied between calls */
 };
 
 typedef void http_parse_fn(void *user, struct bytes data);

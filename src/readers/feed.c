@@ -121,13 +121,17 @@ static int skip_fill(struct feed *feed, struct buf *buf, size_t start, int *fram
 
 /* ---- filling ---- */
 
-int feed_fill(struct feed *feed, struct buf *buf)
+bool feed_between(const struct feed *feed)
+{
+    return !feed->skip && feed->cursor.check_epoch < 0 && !feed->cursor.gap;
+}
+
+static int fill(struct feed *feed, struct buf *buf, int *ret_frames)
 {
     size_t start = buf->count;
-    int frames = 0;
-    while (room(buf, start, frames)) {
+    while (room(buf, start, *ret_frames)) {
         if (feed->skip) {
-            if (skip_fill(feed, buf, start, &frames) == FEED_WAIT)
+            if (skip_fill(feed, buf, start, ret_frames) == FEED_WAIT)
                 return FEED_WAIT;
             continue;
         }
@@ -137,17 +141,25 @@ int feed_fill(struct feed *feed, struct buf *buf)
         case CURSOR_WAIT: return FEED_WAIT;
         case CURSOR_GAP:
             frame_gap(&feed->header, feed->cursor.face, buf);
-            frames++;
+            ++*ret_frames;
             break;
         case CURSOR_ROW:
             if (row->kind == EVENT_ITEMS_SKIPPED && feed->cursor.face != FACE_JOB)
                 skip_begin(feed, row);
             else
-                frames += frame_render(&feed->header, feed->cursor.face, row, result, buf);
+                *ret_frames += frame_render(&feed->header, feed->cursor.face, row, result, buf);
             feed->shown = row->seq;
             break;
         default: return FEED_END;
         }
     }
     return FEED_MORE;
+}
+
+int feed_fill(struct feed *feed, struct buf *buf)
+{
+    int frames = 0;
+    int answer = fill(feed, buf, &frames);
+    feed->frames += (uint64_t)frames;
+    return answer;
 }

@@ -35,10 +35,14 @@ struct feed {
     void (*news)(struct feed *feed);
     struct feed_skip *skip;         /* owned, NULL most of the time */
     uint64_t shown;                 /* seq of the newest row that was rendered */
+    uint64_t frames;                /* rendered since feed_open */
 };
 
 /* `news`: from the loop, when feed_fill may have more. The world outlives the feed. */
 void feed_open(struct feed *feed, const struct cursor_world *world, struct live *live, enum face face, void (*news)(struct feed *feed));
 void feed_close(struct feed *feed);
+/* Every row before cursor.next was rendered whole: another feed may go on behind it. False within the frames of one row, and while the
+ * place is still being looked up. */
+bool feed_between(const struct feed *feed);
 /* Append frames to `buf`, which has room for FEED_BYTES_MAX more. */
 int feed_fill(struct feed *feed, struct buf *buf);

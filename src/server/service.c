@@ -76,6 +76,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     service->settings = *settings;
     fill_in(&service->settings);
     service->world = (struct cursor_world){loop, store, blobs};
+    tips_init(&service->tips, &service->world, &stream_tip_client);
     list_init(&service->parties);
     list_init(&service->intakes);
     buf_init(&service->scratch, FEED_BYTES_MAX);
@@ -157,10 +158,10 @@ void service_close(struct service *service)
     timer_stop(service->loop, &service->drain_timer);
     http_close(service->http);
     api_seed_close(service);
-    assert(list_empty(&service->parties) && !service->audiences.count);
+    assert(list_empty(&service->parties));
     router_free(service->router);
     access_close(service);
-    map_done(&service->audiences);
+    tips_done(&service->tips);
     buf_done(&service->scratch);
     free(service);
 }

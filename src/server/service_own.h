@@ -7,11 +7,22 @@
 #include "http/http.h"
 #include "http/router.h"
 #include "server/service.h"
+#include "server/tip.h"
 
 /* Something that a request is busy with for a while. When the service drains, every one is told to come to its end. */
 struct party {
     struct list link;                     /* in service.parties */
     void (*drain)(struct party *party);
+};
+
+/* What the streams did since the service opened, and how they stand now. */
+struct stream_numbers {
+    int64_t open;             /* now */
+    int64_t behind;           /* of these: not at the tip of their job */
+    uint64_t lag_events;      /* now: durable events that the furthest of them has not begun to write yet */
+    uint64_t opened;          /* ever */
+    uint64_t frames;          /* delivered: handed to the kernel, or begun to be */
+    uint64_t slow_closed;     /* ever: the socket took no byte for LIMIT_STREAM_STALL_US */
 };
 
 struct service {
@@ -25,7 +36,8 @@ struct service {
     struct http_server *http;
     struct list parties;
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
-    struct map audiences;                 /* number of a job → struct audience: streams that want its hints */
+    struct tips tips;                     /* of all open streams */
+    struct stream_numbers told;           /* counted by stream.c; ask stream_numbers() */
     struct access *access;                /* access.h */
     struct buf scratch;                   /* where every stream renders its next write */
     int uploads;                          /* under way */

@@ -1,8 +1,13 @@
-/* Streams: an open event stream of one job to one client. A feed pulls frames out of the log when the socket can take them; the stream
- * itself holds nothing but the rest of one large result.
+/* Streams: an open event stream of one job to one client. It is in one of three states, and holds no queue in any:
  *
- *     stream_begin ──▶ place is looked up ──▶ 204 when all was seen, else the head ──▶ frames … ──▶ end
- *                                                 sign of life after each silence ┘
+ *     behind      a feed of its own pulls frames out of the log, up to 64 in a write, whenever the socket can take them
+ *     at the tip  it stands with all others that have everything; what comes next is rendered once for them all (tip.h)
+ *     slow        its socket is full: it is a number, the place where it goes on
+ *
+ *     stream_begin ──▶ place is looked up ──▶ 204 when all was seen, else the head ──▶ behind ⇄ at the tip ⇄ slow ──▶ end
+ *                                                            sign of life after each silence ┘
+ *
+ * A client whose socket takes no byte for LIMIT_STREAM_STALL_US is closed, and may come back with Last-Event-ID.
  *
  * Thread: loop. */
 #pragma once
@@ -24,3 +29,6 @@ void stream_begin(struct service *service, struct http_request *request, struct 
 
 /* A hint for all streams of a job that want it; they get it when they are at the tip. */
 void stream_hint(struct service *service, int64_t job, int64_t item, int percent, struct bytes status);
+extern const struct tip_client stream_tip_client;     /* for tips_init */
+
+struct stream_numbers stream_numbers(const struct service *service);     /* service_own.h has the struct */
