@@ -7,9 +7,12 @@
 #include "cli/bar.h"
 #include "cli/files.h"
 #include "cli/host.h"
+#include "cli/manual.h"
+#include "cli/report.h"
 
 #include "base/limits.h"
-#include "cli/manual.h"
+#include "base/mem.h"
+#include "core/codec.h"
 #include "readers/cursor.h"
 #include "readers/lines.h"
 
@@ -21,7 +24,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const struct flag run_flags[] = {{NULL}};
+const struct flag run_flags[] = {
+    {"keep-order", NULL, "lines in the order of the files, not as they end"},
+    {"joblog", "FILE", "a row for each file that ended, as GNU parallel writes them"},
+    {"resume", NULL, "leave out the files that --joblog has already"},
+    {"resume-failed", NULL, "leave out those that --joblog says succeeded"},
+    {"retry-failed", NULL, "only those that --joblog says failed"},
+    {"halt", "WHEN,WHY=N", "stop early: now,fail=1; soon,fail=3; now,success=1; soon,fail=10%"},
+    {NULL},
+};
+enum { RUN_KEEP_ORDER, RUN_JOBLOG, RUN_RESUME, RUN_RESUME_FAILED, RUN_RETRY_FAILED, RUN_HALT };
 
 struct run {
     struct host host;
@@ -29,7 +41,11 @@ struct run {
     struct cursor_world world;
     struct cursor cursor;
     struct bar bar;
-    bool shares_terminal;         /* standard output is one too: lines and bar would mix */
+    struct report report;
+    struct report_options report_options;
+    char *const *names;           /* of all files that the command names */
+    int64_t *seqs;                /* which of them are items of the job; owned */
+    char **chosen;                /* those, in the order of the items; owned */
     struct timer tick;            /* draws the bar while nothing happens */
     struct store_wait last;       /* Ctrl-C once: what was accepted becomes durable */
     struct sha print;             /* of the command: its job's id */
@@ -40,7 +56,7 @@ struct run {
     bool drained;                 /* Ctrl-C once: what ran is finished and durable */
     bool stopped;                 /* Ctrl-C twice, or before there was a job */
     int signals;                  /* so many came */
-    int output_error;             /* errno of writing to standard output */
+    int halted;                   /* --halt was reached: HALT_SOON or HALT_NOW */
 };
 
 enum { TICK_US = 100000, LINE_BYTES_MAX = LIMIT_SEED_RESULT_BYTES + 65536 };
@@ -69,14 +85,38 @@ static void add_settings(const struct run *run, struct sha_stream *print)
     sha_add(print, (struct bytes){(const char *)&version, sizeof version});
 }
 
-static void list_files(struct run *run, const struct arguments *arguments, struct files *files)
+static void list_files(struct run *run, struct files *files)
 {
     struct sha_stream *print = sha_new();
-    size_t count = (size_t)arguments->count - 1;
     add_settings(run, print);
-    files_list(files, arguments->words + 1, count, &run->settings, run->host.blobs, print);
+    files_list(files, run->chosen, (size_t)run->total, &run->settings, run->host.blobs, print);
     run->print = sha_end(print);
+}
+
+/* What --joblog has already is left out. */
+static int choose(struct run *run, const struct arguments *arguments, struct problem *problem)
+{
+    const char *const *values = arguments->values;
+    enum resume how = values[RUN_RETRY_FAILED] ? RESUME_ONLY_FAILED : values[RUN_RESUME_FAILED] ? RESUME_SKIP_SUCCEEDED
+                    : values[RUN_RESUME] ? RESUME_SKIP_LOGGED : RESUME_ALL;
+    size_t count;
+    if (how != RESUME_ALL && !values[RUN_JOBLOG])
+        return problem_set(problem, "--resume, --resume-failed and --retry-failed need the --joblog that they go by");
+    if (values[RUN_HALT] && halt_parse(values[RUN_HALT], &run->report_options.halt, problem))
+        return -1;
+    run->names = arguments->words + 1;
+    if (resume_read(values[RUN_JOBLOG], how, run->names, (size_t)arguments->count - 1, &run->seqs, &count, problem))
+        return -1;
+    run->chosen = mem_new((count + 1) * sizeof *run->chosen);
+    for (size_t i = 0; i < count; i++)
+        run->chosen[i] = run->names[run->seqs[i]];
     run->total = (int64_t)count;
+    run->report_options.keep_order = values[RUN_KEEP_ORDER];
+    run->report_options.joblog = values[RUN_JOBLOG];
+    run->report_options.host = ":";
+    run->report_options.seqs = run->seqs;
+    run->report_options.lines = true;
+    return 0;
 }
 
 static void job_id(void *data, char ret[33])
@@ -90,17 +130,35 @@ static void job_id(void *data, char ret[33])
 
 /* ---- writing ---- */
 
-static void count_row(struct run *run, const struct row *row)
+static void skip_row(struct run *run, const struct row *row)
 {
-    run->counts.completed += row->kind == EVENT_ITEM_DONE;
-    run->counts.failed += row->kind == EVENT_ITEM_FAILED;
+    struct event event;
+    struct codec_arena arena CODEC_OWNED;
+    if (codec_decode(row, &event, &arena, NULL))
+        return;
+    for (size_t i = 0; i < event.skipped.count; i++)
+        for (int64_t item = event.skipped.ranges[i].from; item <= event.skipped.ranges[i].to; item++)
+            report_skipped(&run->report, item);
+}
+
+static void take_row(struct run *run, const struct row *row, struct bytes line)
+{
+    bool done = row->kind == EVENT_ITEM_DONE, failed = row->kind == EVENT_ITEM_FAILED;
+    run->counts.completed += done;
+    run->counts.failed += failed;
     run->ended |= row->kind == EVENT_JOB_ENDED;
+    if (row->kind == EVENT_ITEM_STARTED)
+        report_started(&run->report, row->item, row->at_us);
+    else if (done || failed)
+        report_ended(&run->report, row->item, bytes_of(run->chosen[row->item]), done, line, row->at_us);
+    else if (row->kind == EVENT_ITEMS_SKIPPED)
+        skip_row(run, row);
 }
 
 static bool over(const struct run *run)
 {
     bool all_told = run->drained && run->cursor.next > live_durable_seq(run->cursor.live);
-    return run->ended || run->lost || run->stopped || run->output_error || all_told;
+    return run->ended || run->lost || run->stopped || run->report.output_error || all_told;
 }
 
 static void finish_if_over(struct run *run)
@@ -109,12 +167,19 @@ static void finish_if_over(struct run *run)
         loop_stop(run->host.loop);
 }
 
-static void write_line(struct run *run, struct bytes line)
+static void drain(struct run *run);
+
+/* As GNU parallel has it: SOON starts nothing more and lets end what runs; NOW stops that too. */
+static void halt_if_due(struct run *run)
 {
-    if (run->shares_terminal)
-        bar_clear(&run->bar);
-    if (fwrite(line.at, 1, line.count, stdout) != line.count || fflush(stdout))
-        run->output_error = errno;
+    int halt = run->halted ? HALT_NEVER : report_halts(&run->report);
+    if (halt == HALT_NEVER || run->ended)
+        return;
+    run->halted = halt;
+    if (halt == HALT_SOON)
+        drain(run);
+    else
+        engine_cancel(run->host.engine, run->cursor.live, BYTES("halt"), BYTES("--halt was reached"));
 }
 
 /* All rows that are durable and not written yet. */
@@ -126,13 +191,13 @@ static void write_lines(struct run *run)
     struct row *row;
     int answer = CURSOR_WAIT;
     buf_init(&line, LINE_BYTES_MAX);
-    while (!run->output_error && (answer = cursor_next(&run->cursor, &row, &result)) == CURSOR_ROW) {
+    while (!run->report.output_error && (answer = cursor_next(&run->cursor, &row, &result)) == CURSOR_ROW) {
         buf_clear(&line);
-        if (lines_render(&header, row, result, &line))
-            write_line(run, buf_bytes(&line));
-        count_row(run, row);
+        lines_render(&header, row, result, &line);
+        take_row(run, row, buf_bytes(&line));
     }
     run->lost = answer == CURSOR_LOST;
+    halt_if_due(run);
     bar_draw(&run->bar, &run->counts, run->total, loop_now_us(run->host.loop), run->ended);
     finish_if_over(run);
 }
@@ -164,6 +229,11 @@ static void idle(void *data)
     store_when(run->host.store, &run->last, store_pos(run->host.store), last_durable);
 }
 
+static void drain(struct run *run)
+{
+    engine_drain(run->host.engine, idle, run);
+}
+
 static void interrupted(void *data, int number)
 {
     struct run *run = data;
@@ -175,7 +245,7 @@ static void interrupted(void *data, int number)
     bar_clear(&run->bar);
     size_t running = engine_running(run->host.engine);
     fprintf(stderr, "rivulet run: finishing %zu running item%s; interrupt again to stop at once\n", running, running == 1 ? "" : "s");
-    engine_drain(run->host.engine, idle, run);
+    drain(run);
 }
 
 struct found {
@@ -229,7 +299,6 @@ static void follow(struct run *run, struct live *live)
     struct loop *loop = run->host.loop;
     run->world = (struct cursor_world){loop, run->host.store, run->host.blobs};
     bar_init(&run->bar, loop_now_us(loop));
-    run->shares_terminal = isatty(STDOUT_FILENO);
     run->bar.ended_before = live_job(live)->counts.completed + live_job(live)->counts.failed;
     cursor_open(&run->cursor, &run->world, live, FACE_SEED, news);
     live_unref(live);
@@ -241,20 +310,23 @@ static void follow(struct run *run, struct live *live)
         loop_run(loop);
     timer_stop(loop, &run->tick);
     store_unwait(&run->last);
-    if (run->bar.shown)
-        fputc('\n', stderr);
+    bar_finish(&run->bar);
     cursor_close(&run->cursor);
 }
 
 static int verdict(struct run *run)
 {
-    if (run->ended)
-        return run->counts.failed ? EXIT_SOME_FAILED : EXIT_WELL;
+    if (run->halted)
+        fprintf(stderr, "rivulet run: --halt was reached with %lld done and %lld failed of %lld\n", (long long)run->counts.completed,
+                (long long)run->counts.failed, (long long)run->total);
+    if (run->ended || run->halted)
+        return run->counts.failed || run->halted ? EXIT_SOME_FAILED : EXIT_WELL;
     int64_t left = run->total - run->counts.completed - run->counts.failed;
-    if (run->output_error == EPIPE)
+    int output_error = run->report.output_error;
+    if (output_error == EPIPE)
         return EXIT_SOME_FAILED;    /* its reader has gone away and wants to hear nothing more */
-    if (run->output_error)
-        fprintf(stderr, "rivulet run: standard output cannot be written: %s\n", strerror(run->output_error));
+    if (output_error)
+        fprintf(stderr, "rivulet run: standard output cannot be written: %s\n", strerror(output_error));
     else if (run->lost)
         fprintf(stderr, "rivulet run: the log in \"%s\" cannot be read any further\n", run->host.dir);
     else
@@ -263,12 +335,14 @@ static int verdict(struct run *run)
     return EXIT_SOME_FAILED;
 }
 
-static int begin(struct run *run, const struct arguments *arguments, struct live **ret_live, struct problem *problem)
+static int begin(struct run *run, struct live **ret_live, struct problem *problem)
 {
     struct files files = {0};
     if (run->host.notice)
         fprintf(stderr, "rivulet run: %s\n", run->host.notice);
-    list_files(run, arguments, &files);
+    if (report_begin(&run->report, &run->report_options, &run->bar, problem))
+        return -1;
+    list_files(run, &files);
     struct live *live = run->settings.data ? earlier_job(run) : NULL;
     *ret_live = live ? live : new_job(run, &files, problem);
     files_done(&files);
@@ -299,7 +373,7 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
         int answer = host_wait_ready(&run->host, problem);
         if (answer == HOST_GIVEN_UP) {
             status = EXIT_SOME_FAILED;
-        } else if (!answer && !begin(run, arguments, &live, problem)) {
+        } else if (!answer && !begin(run, &live, problem)) {
             follow(run, live);
             status = verdict(run);
         }
@@ -330,12 +404,15 @@ int command_run(const struct command *command, int argc, char **argv)
             status = EXIT_WELL;
         } else if (arguments.count < 2) {
             problem_set(&problem, arguments.count ? "no files are named" : "name a pipeline and files: rivulet run decklists --catalogue FILE FILES…");
-        } else {
-            status = do_job(&run, &arguments, &problem);
+        } else if (!choose(&run, &arguments, &problem)) {
+            status = run.total ? do_job(&run, &arguments, &problem) : EXIT_WELL;
         }
     }
     if (problem_is(&problem))
         status = command_refuse(command, &problem);
+    report_end(&run.report);
+    free(run.seqs);
+    free(run.chosen);
     settings_done(&run.settings);
     return status;
 }
