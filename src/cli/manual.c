@@ -80,7 +80,6 @@ static void put_roff_flags(const struct command *command, struct buf *ret)
 {
     struct buf settings BUF_OWNED;
     buf_init(&settings, TEXT_BYTES_MAX);
-    put_section(ret, "OPTIONS");
     for (const struct flag *flag = command->flags; flag && flag->name; flag++) {
         buf_text(ret, ".TP\n\\fB\\-\\-");
         put_roff(ret, flag->name);
@@ -115,8 +114,10 @@ static void put_page(const struct command *command, struct buf *ret)
     put_section(ret, "DESCRIPTION");
     put_roff(ret, command->text ? command->text : command->help);
     buf_byte(ret, '\n');
-    if (command->flags || command->settings != TAKES_NO_SETTINGS)
+    if (command->flags || command->settings != TAKES_NO_SETTINGS) {
+        put_section(ret, "OPTIONS");
         put_roff_flags(command, ret);
+    }
     put_status(ret);
 }
 
@@ -129,11 +130,12 @@ static void put_main_page(struct buf *ret)
     for (const struct command *command = commands; command->name; command++) {
         if (command->hidden)
             continue;
-        buf_print(ret, ".TP\n\\fBrivulet %s\\fR ", command->name);
+        buf_print(ret, ".SS \"%s ", command->name);
         put_roff(ret, command->arguments);
+        buf_text(ret, "\"\n");
+        put_roff(ret, command->text ? command->text : command->help);
         buf_byte(ret, '\n');
-        put_roff(ret, command->help);
-        buf_byte(ret, '\n');
+        put_roff_flags(command, ret);
     }
     put_status(ret);
 }
