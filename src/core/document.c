@@ -15,19 +15,60 @@ static void put_time(struct buf *buf, const char *key, int64_t wall_us)
     json_text(buf, text);
 }
 
+static void put_seconds(struct buf *buf, const char *key, int64_t from_us, int64_t to_us)
+{
+    json_key(buf, key);
+    if (from_us && to_us)
+        json_real(buf, (double)(to_us - from_us) / 1e6);
+    else
+        json_null(buf);
+}
+
+static void put_timing(struct buf *buf, const struct job *job)
+{
+    json_key(buf, "timing");
+    json_open(buf, '{');
+    put_seconds(buf, "queued_seconds", job->created_us, job->started_us);
+    put_seconds(buf, "running_seconds", job->started_us, job->ended_us);
+    put_seconds(buf, "total_seconds", job->created_us, job->ended_us);
+    json_close(buf, '}');
+}
+
+/* As in every event: pending, processing, completed, failed, skipped. */
+static void put_counts(struct buf *buf, const struct counts *counts)
+{
+    json_key(buf, "counts");
+    json_open(buf, '[');
+    json_int(buf, counts->pending);
+    json_int(buf, counts->processing);
+    json_int(buf, counts->completed);
+    json_int(buf, counts->failed);
+    json_int(buf, counts->skipped);
+    json_close(buf, ']');
+}
+
+static void put_head(struct buf *buf, const struct job *job)
+{
+    json_put_text(buf, "id", job->id);
+    json_put_text(buf, "owner", job->owner);
+    json_put_text(buf, "pipeline", job->pipeline);
+    json_put_text(buf, "retry_of", job->retry_of && job->retry_of[0] ? job->retry_of : NULL);
+    json_put_text(buf, "status", job_status_name(job->status));
+    json_put_flag(buf, "sealed", job->sealed);
+    json_put_int(buf, "seq", (int64_t)job->seq);
+}
+
 void document_job(const struct job *job, struct buf *buf)
 {
     json_open(buf, '{');
-    json_put_text(buf, "id", job->id);
-    json_put_text(buf, "pipeline", job->pipeline);
-    json_put_text(buf, "status", job_status_name(job->status));
-    json_put_int(buf, "seq", (int64_t)job->seq);
+    put_head(buf, job);
     json_put_int(buf, "total_batches", job->total);
     json_put_int(buf, "batches_pending", job->counts.pending);
     json_put_int(buf, "batches_processing", job->counts.processing);
     json_put_int(buf, "batches_completed", job->counts.completed);
     json_put_int(buf, "batches_failed", job->counts.failed);
     json_put_int(buf, "batches_skipped", job->counts.skipped);
+    put_counts(buf, &job->counts);
     json_put_int(buf, "overall_progress", job_progress(job));
     put_time(buf, "created_at", job->created_us);
     put_time(buf, "started_at", job->started_us);
@@ -35,10 +76,7 @@ void document_job(const struct job *job, struct buf *buf)
     json_put_text(buf, "error", job->error);
     json_key(buf, "summary");
     job_summary(job, buf);
-    json_key(buf, "seconds");
-    if (job->ended)
-        json_real(buf, (double)(job->ended_us - job->created_us) / 1e6);
-    else
-        json_null(buf);
+    put_timing(buf, job);
+    put_seconds(buf, "seconds", job->created_us, job->ended_us);
     json_close(buf, '}');
 }

@@ -16,6 +16,8 @@ struct route {
     const char *takes;             /* NULL, "application/json", or multipart: "file" / "files" = name of its field */
     const char *gives;             /* content type of the good answer; NULL = application/json */
     const char *query;             /* names of query parameters, separated by spaces, or NULL */
+    const char *schema;            /* name of the good answer's shape in the OpenAPI document ("Job"), or NULL */
+    int status;                    /* of the good answer; 0 = 200 */
     bool open;                     /* the guard lets everybody in, with or without a key */
 };
 

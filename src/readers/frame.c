@@ -247,19 +247,24 @@ static void job_progress_frame(const struct frame_header *header, const struct r
     json_put_text(buf, "state", state);
 }
 
-static void job_done(const struct frame_header *header, const struct row *row, struct buf *buf)
+void frame_result(const struct frame_header *header, const struct row *row, const char *bytes_key, const char *type_key, struct buf *buf)
 {
     struct sha sha;
-    job_begin(header, row, "result", buf);
-    if (frame_blob(FACE_SEED, row, &sha)) {
-        struct bytes blob = json_span(row_body(row), "result"), type = json_span(blob, "type");
-        json_key(buf, "result_url");
-        buf_print(buf, "\"/v1/jobs/%.*s/items/%lld/result\"", BYTES_ARG(header->id), (long long)row->item);
-        json_put_raw(buf, "bytes", json_span(blob, "bytes"));
-        json_put_raw(buf, "type", type.count ? type : BYTES("\"application/json\""));
-    } else {
+    if (!frame_blob(FACE_SEED, row, &sha)) {
         splice(buf, "result", row, "result", true);
+        return;
     }
+    struct bytes blob = json_span(row_body(row), "result"), type = json_span(blob, "type");
+    json_key(buf, "result_url");
+    buf_print(buf, "\"/v1/jobs/%.*s/items/%lld/result\"", BYTES_ARG(header->id), (long long)row->item);
+    json_put_raw(buf, bytes_key, json_span(blob, "bytes"));
+    json_put_raw(buf, type_key, type.count ? type : BYTES("\"application/json\""));
+}
+
+static void job_done(const struct frame_header *header, const struct row *row, struct buf *buf)
+{
+    job_begin(header, row, "result", buf);
+    frame_result(header, row, "bytes", "type", buf);
     splice(buf, "score", row, "score", false);
 }
 
@@ -400,4 +405,51 @@ void frame_retry(enum face face, struct buf *buf)
 {
     if (face == FACE_JOB)
         buf_text(buf, "retry: 1000\n\n");
+}
+
+/* ---- other shapes ---- */
+
+static bool starts(struct bytes line, struct bytes field, struct bytes *ret)
+{
+    if (!bytes_start(line, field))
+        return false;
+    *ret = (struct bytes){line.at + field.count, line.count - field.count};
+    return true;
+}
+
+bool frame_next(struct bytes *rest, struct frame_parts *ret)
+{
+    struct frame_parts frame = {0};
+    while (rest->count) {
+        struct bytes line = bytes_cut(rest, '\n');
+        if (line.count) {
+            if (!starts(line, BYTES("event: "), &frame.event) && !starts(line, BYTES("data: "), &frame.data))
+                starts(line, BYTES("id: "), &frame.id);
+        } else if (frame.event.count) {
+            *ret = frame;
+            return true;
+        } else {
+            frame = (struct frame_parts){0};
+        }
+    }
+    return false;
+}
+
+void frame_as_json(const struct frame_parts *frame, struct buf *buf)
+{
+    json_open(buf, '{');
+    if (frame->id.count)
+        json_put_bytes(buf, "id", frame->id);
+    json_put_bytes(buf, "event", frame->event);
+    json_put_raw(buf, "data", frame->data);
+    json_close(buf, '}');
+}
+
+void frame_of_job(const struct frame_parts *frame, struct bytes job, struct buf *buf)
+{
+    buf_print(buf, "event: %.*s\ndata: ", BYTES_ARG(frame->event));
+    buf_put(buf, frame->data);
+    if (frame->id.count)
+        buf_print(buf, "\nid: %.*s@%.*s", BYTES_ARG(job), BYTES_ARG(frame->id));
+    buf_text(buf, "\n\n");
 }

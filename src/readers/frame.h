@@ -27,6 +27,10 @@ struct frame_header frame_header_of(const struct job *job);
  * ITEMS_SKIPPED on the seed faces gives nothing here: see frame_skipped. */
 int frame_render(const struct frame_header *header, enum face face, const struct row *row, struct bytes result, struct buf *buf);
 
+/* The result of an item.done row as the job face tells it: "result", or when a blob holds it "result_url" with its bytes and type under the
+ * names given. */
+void frame_result(const struct frame_header *header, const struct row *row, const char *bytes_key, const char *type_key, struct buf *buf);
+
 /* Must the result of this row be read from a blob before it can be rendered on this face? Then *ret is its name. */
 bool frame_blob(enum face face, const struct row *row, struct sha *ret);
 
@@ -48,6 +52,17 @@ void frame_retry(enum face face, struct buf *buf);
 
 /* The mean of `stats.accuracy` in a job.ended row as the seed face tells it: two decimals, or null without any. */
 void frame_accuracy(const struct row *ended, struct buf *buf);
+
+/* Frames once more, cut out of a text of whole ones (what feed_fill made): so that every other shape on the wire says the same bytes.
+ * Answers the next frame that has an event, views into the text; comments are passed over. False at the end of the text. */
+struct frame_parts {
+    struct bytes event, data, id;       /* id empty: the frame has none */
+};
+bool frame_next(struct bytes *rest, struct frame_parts *ret);
+/* {"id":…,"event":…,"data":…}, without the id when there is none. */
+void frame_as_json(const struct frame_parts *frame, struct buf *buf);
+/* The frame with the id `JOB@epoch-seq`, for several jobs on one wire. */
+void frame_of_job(const struct frame_parts *frame, struct bytes job, struct buf *buf);
 
 /* "epoch-seq"; false when it is no such id. */
 #define FRAME_ID_SIZE 48

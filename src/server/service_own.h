@@ -67,6 +67,10 @@ void service_job_headers(struct http_request *request, const struct job *job);
 void api_seed_add(struct service *service);
 void api_seed_close(struct service *service);
 void api_jobs_add(struct service *service);
+void api_events_add(struct service *service);
+void api_multi_add(struct service *service);
+void api_results_add(struct service *service);
+void api_items_add(struct service *service);
 void page_add(struct service *service);
 /* GET /: the page for browsers, the index for the others. */
 void page_index(struct http_request *request, void *service);
