@@ -94,6 +94,15 @@
 #define LIMIT_KEY_TICKETS 64                       /* unused tickets of one key; one more takes the place of the oldest */
 #define LIMIT_KEY_SESSIONS 64                      /* browser sessions of one key, the same way */
 #define LIMIT_SESSION_US (12 * 3600 * 1000000LL)   /* a session ends after half a day, and with the server */
+#define LIMIT_JOURNAL_BYTES (1024 * 1024)          /* bytes of log lines that wait for standard error; beyond it they are dropped and counted */
+
+/* Intake on the job face. */
+#define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */
+#define LIMIT_VALUE_BYTES (48 * 1024)              /* bytes of an item's JSON value kept in its event; a longer one is a blob */
+#define LIMIT_VALUE_DEPTH 24                       /* arrays and objects inside one another in a value: events and documents go around it */
+#define LIMIT_JSON_BODY_BYTES (64 * 1024 * 1024)   /* bytes of a body that is one JSON document; JSON Lines have no such limit */
+#define LIMIT_IN_FLIGHT 1000                       /* items at once that one job may ask for */
+#define LIMIT_PREFER_WAIT_S 300                    /* seconds that `Prefer: wait` may hold an answer back */
 
 /* The loop. */
 #define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */

@@ -170,17 +170,17 @@ static void staged_came(struct upload *upload, struct http_request *request)
 
 static void process(struct http_request *request, void *service)
 {
-    upload_begin(service, request, &one_file, one_came);
+    upload_begin(service, request, &one_file, NULL, one_came, NULL);
 }
 
 static void process_batch(struct http_request *request, void *service)
 {
-    upload_begin(service, request, &many_files, batch_came);
+    upload_begin(service, request, &many_files, NULL, batch_came, NULL);
 }
 
 static void process_batch_stream(struct http_request *request, void *service)
 {
-    upload_begin(service, request, &many_files, stream_came);
+    upload_begin(service, request, &many_files, NULL, stream_came, NULL);
 }
 
 static void process_batch_fast(struct http_request *request, void *data)
@@ -189,12 +189,12 @@ static void process_batch_fast(struct http_request *request, void *data)
     if (!service->settings.enable_parallel)
         http_refuse(request, 400, "Parallel processing not enabled (use /process-batch-stream instead)");
     else
-        upload_begin(service, request, &many_files, fast_came);
+        upload_begin(service, request, &many_files, NULL, fast_came, NULL);
 }
 
 static void process_stream(struct http_request *request, void *service)
 {
-    upload_begin(service, request, &one_file, staged_came);
+    upload_begin(service, request, &one_file, NULL, staged_came, NULL);
 }
 
 /* ---- what the service says of itself ---- */

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "readers/feed.h"
 #include "server/access.h"
+#include "server/journal.h"
+#include "server/ops.h"
 #include "server/stream.h"
 
 #include <assert.h>
@@ -25,6 +27,7 @@ void service_job_headers(struct http_request *request, const struct job *job)
     buf_print(&location, "/v1/jobs/%s", job->id);
     http_header(request, "X-Job-Id", job->id);
     http_header(request, "Location", buf_z(&location));
+    ops_about(request, job);
 }
 
 struct bytes service_owner(const struct service *service, const struct http_request *request)
@@ -36,6 +39,19 @@ struct bytes service_owner(const struct service *service, const struct http_requ
 bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job)
 {
     return bytes_equal(bytes_of(job->owner), service_owner(service, request));
+}
+
+int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
+{
+    return 0;
+}
+
+struct service_facts service_facts_now(const struct service *service)
+{
+    struct service_facts facts = {.ready = true};
+    if (service->settings.facts)
+        service->settings.facts(service->settings.facts_data, &facts);
+    return facts;
 }
 
 void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave)
@@ -79,12 +95,15 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     tips_init(&service->tips, &service->world, &stream_tip_client);
     list_init(&service->parties);
     list_init(&service->intakes);
+    list_init(&service->orders);
     buf_init(&service->scratch, FEED_BYTES_MAX);
     service->router = router_new(service->settings.name, service->settings.version);
     api_seed_add(service);
     api_jobs_add(service);
+    api_intake_add(service);
     page_add(service);
     access_add(service);
+    ops_add(service);
     router_add_docs(service->router);
     return service;
 }
@@ -97,7 +116,9 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
     struct http_settings http = {
         .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
         .origins = settings->origins ? settings->origins : settings->keys_file || settings->keys ? "" : "*",
+        .on_begun = ops_begun, .on_ended = ops_ended, .look_data = service,
     };
+    ops_open(service);
     int answer = access_open(service, problem);
     if (!answer)
         answer = http_open(loop, &http, router_request, service->router, &service->http, problem);
@@ -113,6 +134,11 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
 int service_port(const struct service *service)
 {
     return http_port(service->http);
+}
+
+void service_say(struct service *service, bool warning, const char *sentence)
+{
+    journal_tell(service->journal, warning ? JOURNAL_WARN : JOURNAL_INFO, sentence);
 }
 
 int service_reload(struct service *service, struct problem *problem)
@@ -158,9 +184,11 @@ void service_close(struct service *service)
     timer_stop(service->loop, &service->drain_timer);
     http_close(service->http);
     api_seed_close(service);
+    order_close(service);
     assert(list_empty(&service->parties));
     router_free(service->router);
     access_close(service);
+    ops_close(service);
     tips_done(&service->tips);
     buf_done(&service->scratch);
     free(service);

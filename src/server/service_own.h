@@ -36,9 +36,12 @@ struct service {
     struct http_server *http;
     struct list parties;
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
+    struct list orders;                   /* submitted on the job face, not told yet; order.c */
     struct tips tips;                     /* of all open streams */
     struct stream_numbers told;           /* counted by stream.c; ask stream_numbers() */
     struct access *access;                /* access.h */
+    struct metrics *metrics;              /* metrics.h */
+    struct journal *journal;              /* journal.h */
     struct buf scratch;                   /* where every stream renders its next write */
     int uploads;                          /* under way */
     bool draining;
@@ -58,6 +61,14 @@ static inline void party_join(struct service *service, struct party *party, void
 struct bytes service_owner(const struct service *service, const struct http_request *request);
 bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job);
 
+/* May this caller add so many items, and bytes of their inputs, now (0 items: may it make a job)? 0 = yes; else the request has been
+ * answered with what is exceeded. */
+int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
+
+/* The request's traceparent (W3C), if it is one; else empty. Good until the answer begins. */
+struct bytes service_trace(const struct http_request *request);
+struct service_facts service_facts_now(const struct service *service);
+
 /* A request whose client has gone: of a job that was to end with it. */
 void service_left(struct service *service, struct live *live, enum http_why why, bool cancel_on_leave);
 
@@ -71,6 +82,8 @@ void api_events_add(struct service *service);
 void api_multi_add(struct service *service);
 void api_results_add(struct service *service);
 void api_items_add(struct service *service);
+void api_intake_add(struct service *service);
+void order_close(struct service *service);
 void page_add(struct service *service);
 /* GET /: the page for browsers, the index for the others. */
 void page_index(struct http_request *request, void *service);

@@ -113,6 +113,7 @@ void upload_free(struct upload *upload)
         free(file);
     }
     free(upload->files);
+    buf_done(&upload->params);
     blob_writer_abort(upload->writer);
     multipart_free(upload->multipart);
     batch_free(upload->filling);
@@ -128,6 +129,8 @@ static void closed(struct http_request *request, enum http_why why)
     upload->service->uploads--;
     upload->request = NULL;
     upload->closed = true;
+    if (upload->dropped)
+        upload->dropped(upload->data);
     if (!upload->in_pool)
         upload_free(upload);
 }
@@ -142,11 +145,16 @@ static void refuse_disk(struct upload *upload)
         REFUSE(upload, 500, "The upload could not be written: %s.", strerror(-upload->error));
 }
 
+static int files_max(const struct upload *upload)
+{
+    return upload->rules->one ? 1 : upload->rules->many ? LIMIT_MULTIPART_PARTS : upload->service->settings.max_batch;
+}
+
 static void finish(struct upload *upload)
 {
-    int max = upload->rules->one ? 1 : upload->service->settings.max_batch;
+    int max = files_max(upload);
     struct http_request *request = upload->request;
-    if (!upload->received)
+    if (!upload->received && !upload->rules->none)
         REFUSE(upload, 422, "Field required: the form has no file in its field \"%s\"", upload->rules->field);
     else if (upload->received > max && upload->rules->one)
         REFUSE(upload, 400, "Exactly one file is expected in \"%s\" (received %d)", upload->rules->field, upload->received);
@@ -228,6 +236,9 @@ static bool is_type(struct bytes type, const char *want)
 /* May a file of this type be taken? *ret_sniff: its first bytes will tell. */
 static bool acceptable(const struct upload *upload, struct bytes type, struct bytes name, bool *ret_sniff)
 {
+    *ret_sniff = false;
+    if (upload->rules->any)
+        return true;
     type = bytes_trim(bytes_cut(&type, ';'));
     *ret_sniff = !type.count || is_type(type, "application/octet-stream");
     if (*ret_sniff)
@@ -239,12 +250,12 @@ static bool acceptable(const struct upload *upload, struct bytes type, struct by
 
 /* ---- parts ---- */
 
-static char *name_of(const struct multipart_part *part, int index)
+static char *name_of(const struct upload *upload, const struct multipart_part *part, int index)
 {
     struct buf name BUF_OWNED;
     buf_init(&name, 2 * LIMIT_NAME_BYTES);
     if (!part->filename.count)
-        buf_print(&name, "image_%d.jpg", index);
+        buf_print(&name, upload->rules->any ? "file_%d" : "image_%d.jpg", index);
     else if (!part->filename_cut)
         buf_put(&name, part->filename);
     else {
@@ -266,7 +277,7 @@ static const char NO_IMAGE[] = "File must be an image (JPG/PNG)";
 static void add_file(struct upload *upload, const struct multipart_part *part)
 {
     struct upload_file *file = MEM_NEW(struct upload_file);
-    file->name = name_of(part, upload->count);
+    file->name = name_of(upload, part, upload->count);
     file->type = mem_copy(part->type.at, part->type.count < 128 ? part->type.count : 0);
     upload->files = mem_grow(upload->files, (size_t)(upload->count + 1) * sizeof *upload->files);
     upload->files[upload->count++] = file;
@@ -278,15 +289,23 @@ static void add_file(struct upload *upload, const struct multipart_part *part)
         set_error(file, NO_IMAGE);
 }
 
+static bool is_files(const struct upload_rules *rules, struct bytes name)
+{
+    return bytes_equal(name, bytes_of(rules->field)) || (rules->other && bytes_equal(name, bytes_of(rules->other)));
+}
+
 static int part_begins(void *user, const struct multipart_part *part)
 {
     struct upload *upload = user;
     upload->current = NULL;
     upload->writing = false;
-    if (!bytes_equal(part->name, bytes_of(upload->rules->field)))
+    upload->in_params = upload->rules->params && bytes_equal(part->name, BYTES("params"));
+    if (upload->in_params)
+        buf_clear(&upload->params);
+    if (!is_files(upload->rules, part->name))
         return 0;
     upload->received++;
-    if (upload->received > (upload->rules->one ? 1 : upload->service->settings.max_batch))
+    if (upload->received > files_max(upload))
         return 0;    /* the form will be refused; only its files are still counted */
     add_file(upload, part);
     if (upload->rules->one && upload->current->error) {
@@ -307,6 +326,10 @@ static int part_data(void *user, struct bytes data)
 {
     struct upload *upload = user;
     struct upload_file *file = upload->current;
+    if (upload->in_params && !buf_put(&upload->params, data)) {
+        REFUSE(upload, 413, "The field \"params\" has more than %d bytes.", LIMIT_PARAMS_BYTES);
+        return 1;
+    }
     if (!file)
         return 0;
     size_t start = sizeof file->start - file->start_count;
@@ -335,7 +358,7 @@ static void judge(struct upload *upload, struct upload_file *file)
                     (double)upload->service->settings.max_file_bytes / mib);
         set_error(file, text.text);
     }
-    if (!file->bytes)
+    if (!file->bytes && !upload->rules->any)
         set_error(file, "The file is empty");
     if (file->sniff && !looks_like_image(file))
         set_error(file, NO_IMAGE);
@@ -410,10 +433,8 @@ static void drain(struct party *party)
 
 /* ---- the beginning ---- */
 
-/* What can be said before a byte of the body was read: true = refused. */
-static bool refused_at_once(struct service *service, struct http_request *request, const char *field, char *boundary)
+bool upload_refused(struct service *service, struct http_request *request)
 {
-    struct problem problem = {0};
     if (service->draining) {
         http_refuse(request, 503, "The server is going down.");
     } else if (service->uploads >= LIMIT_UPLOADS) {
@@ -422,28 +443,40 @@ static bool refused_at_once(struct service *service, struct http_request *reques
     } else if (!blob_space_ok(service->blobs) || store_disk_full(service->store)) {
         http_refuse(request, 507, "The server's disk is full.");
     } else {
-        int answer = multipart_boundary(http_head_get(request->head, "Content-Type"), boundary, &problem);
-        if (answer > 0)
-            http_refuse(request, 422, "Field required: send multipart/form-data with a file in its field \"%s\"", field);
-        else if (answer < 0)
-            http_refuse(request, 400, "%s", problem.text);
-        return answer != 0;
+        return false;
     }
     return true;
 }
 
-void upload_begin(struct service *service, struct http_request *request, const struct upload_rules *rules,
-                  void (*done)(struct upload *upload, struct http_request *request))
+static bool has_no_boundary(struct http_request *request, const char *field, char *boundary)
+{
+    struct problem problem = {0};
+    int answer = multipart_boundary(http_head_get(request->head, "Content-Type"), boundary, &problem);
+    if (answer > 0)
+        http_refuse(request, 422, "Field required: send multipart/form-data with a file in its field \"%s\"", field);
+    else if (answer < 0)
+        http_refuse(request, 400, "%s", problem.text);
+    return answer != 0;
+}
+
+void upload_begin(struct service *service, struct http_request *request, const struct upload_rules *rules, void *data,
+                  void (*done)(struct upload *upload, struct http_request *request), void (*dropped)(void *data))
 {
     char boundary[MULTIPART_BOUNDARY_SIZE];
-    if (refused_at_once(service, request, rules->field, boundary))
+    if (upload_refused(service, request) || has_no_boundary(request, rules->field, boundary)) {
+        if (dropped)
+            dropped(data);
         return;
+    }
     struct upload *upload = MEM_NEW(struct upload);
     upload->service = service;
     upload->blobs = service->blobs;
     upload->request = request;
     upload->rules = rules;
+    upload->data = data;
     upload->done = done;
+    upload->dropped = dropped;
+    buf_init(&upload->params, LIMIT_PARAMS_BYTES);
     upload->filling = batch_new();
     upload->flying = batch_new();
     upload->multipart = multipart_new(boundary, 0, &calls, upload);

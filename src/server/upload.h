@@ -12,7 +12,12 @@
 
 struct upload_rules {
     const char *field;        /* name of the form's field: "file", "files" */
+    const char *other;        /* another name that is as good, or NULL */
     bool one;                 /* exactly one file, and what is wrong with it refuses the request (400) */
+    bool any;                 /* files of any type, empty ones too; else images, and decklists as text where those are taken */
+    bool many;                /* as many as LIMIT_MULTIPART_PARTS; else MAX_BATCH_SIZE */
+    bool none;                /* a form without a file is fine */
+    bool params;              /* a field "params" is taken too */
 };
 
 struct upload_file {
@@ -30,6 +35,8 @@ struct upload_file {
 struct upload {
     struct upload_file **files;    /* owned */
     int count;
+    struct buf params;             /* what came in the field "params", ≤ LIMIT_PARAMS_BYTES */
+    void *data;                    /* whoever began it knows */
     bool used;                     /* a job names its files: set by who submitted them. Else they are thrown away with the upload */
     /* the rest is upload.c's own */
     struct party party;
@@ -38,7 +45,9 @@ struct upload {
     struct http_request *request;
     const struct upload_rules *rules;
     void (*done)(struct upload *upload, struct http_request *request);
+    void (*dropped)(void *data);
     struct multipart *multipart;
+    bool in_params;                /* the part that comes now is "params" */
     struct upload_file *current;   /* the part that comes now; NULL = it is thrown away */
     bool writing;                  /* its bytes go to a blob */
     int received;                  /* files in the form, the surplus ones too */
@@ -49,8 +58,10 @@ struct upload {
 };
 
 /* Read the form. `done` is called once, from the loop, when every file is on the disk: the upload is the callee's then, and the request's
- * on_close too. It is not called when the request was refused, or cut off: then nothing is left. */
-void upload_begin(struct service *service, struct http_request *request, const struct upload_rules *rules,
-                  void (*done)(struct upload *upload, struct http_request *request));
+ * on_close too. It is not called when the request was refused, or cut off: then nothing is left, and `dropped` (may be NULL) gets `data`. */
+void upload_begin(struct service *service, struct http_request *request, const struct upload_rules *rules, void *data,
+                  void (*done)(struct upload *upload, struct http_request *request), void (*dropped)(void *data));
+/* What can be said of any body before a byte of it was read: true = refused. */
+bool upload_refused(struct service *service, struct http_request *request);
 /* Lets the pins go. */
 void upload_free(struct upload *upload);
