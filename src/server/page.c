@@ -5,7 +5,7 @@
 
 /* Nothing from elsewhere, no inline script or style, in no frame. */
 static const char POLICY[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-                             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                             "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 static const struct page_file *file_of(struct bytes path)
 {
@@ -36,6 +36,13 @@ static void get_asset(struct http_request *request, void *service)
         http_refuse(request, 404, "There is no such file.");
 }
 
+/* Every job has its address; the page finds out by itself whether there is such a job. */
+static void get_page(struct http_request *request, void *service)
+{
+    (void)service;
+    send_file(request, file_of(BYTES("/")));
+}
+
 void page_index(struct http_request *request, void *data)
 {
     http_header(request, "Vary", "Accept");
@@ -50,6 +57,7 @@ void page_index(struct http_request *request, void *data)
 }
 
 static const struct route routes[] = {
+    {HTTP_GET, "/jobs/{id}", get_page, "The page of one job", NULL, .gives = "text/html", .open = true},
     {HTTP_GET, "/assets/{file}", get_asset, "The parts of the page", NULL, .gives = "text/css", .open = true},
 };
 
