@@ -62,6 +62,7 @@
 #define LIMIT_STREAM_STALL_US 30000000LL           /* a socket that should take bytes and takes none so long is closed */
 #define LIMIT_STREAM_NOTSENT_BYTES (32 * 1024)     /* TCP_NOTSENT_LOWAT: else a stalled socket hides 1-2 MB in the kernel */
 #define LIMIT_PROFILES_BYTES (512 * 1024)          /* bytes of results inside a job document; the rest is in /results */
+#define LIMIT_RETRY_BODY_BYTES (8 * 1024 * 1024)   /* bytes of the list of items to retry: a million numbers */
 #define LIMIT_POLL_S 60                            /* seconds that a long poll may wait: proxies cut after about that */
 #define LIMIT_MULTI_JOBS 64                        /* jobs on one connection of /v1/events: bounds its feeds */
 #define LIMIT_STREAM_SILENCE_US 15000000LL         /* silence on a stream before a heartbeat; proxies cut after 30-60 s */

@@ -138,6 +138,130 @@ static void post_cancel(struct http_request *request, void *service)
     lookup_job(request, service, cancel_found);
 }
 
+/* ---- POST /v1/jobs/{id}/retry ---- */
+
+#pragma weak engine_retry
+
+struct retry {
+    struct lookup lookup;
+    int64_t *items;               /* owned; NULL = all that failed */
+    size_t count;
+};
+
+static void retry_done(struct lookup *lookup)
+{
+    struct retry *retry = LIST_OF(lookup, struct retry, lookup);
+    free(retry->items);
+    free(retry);
+}
+
+static void tell_retried(struct store_wait *wait)
+{
+    struct lookup *lookup = LIST_OF(wait, struct lookup, wait);
+    http_answer_buf(lookup->request, 202, "application/json", &lookup->body);
+}
+
+static void retried(void *data, struct live *live, int status, const struct problem *problem)
+{
+    struct lookup *lookup = data;
+    if (!lookup_rest(lookup))
+        return;
+    if (!live) {
+        http_refuse(lookup->request, status, "%s", problem->text);
+        return;
+    }
+    service_job_headers(lookup->request, live_job(live));
+    document_job(live_job(live), &lookup->body);
+    store_when(lookup->service->store, &lookup->wait, live_job(live)->pos, tell_retried);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
+    return (left > right) - (left < right);
+}
+
+/* {"items":[n,…]}; false when the request was refused. A number that comes twice counts once. */
+static bool take_items(struct retry *retry, struct bytes body, struct problem *problem)
+{
+    JSON_OWNED struct json_object *object = json_parse(body, problem);
+    struct json_object *items = object && json_object_is_type(object, json_type_object) ? json_get(object, "items") : NULL;
+    int64_t total = live_job(retry->lookup.live)->total;
+    if (!object)
+        return false;
+    if (!items || !json_object_is_type(items, json_type_array) || !json_object_array_length(items) || json_object_object_length(object) != 1)
+        return problem_set(problem, "the body must be {\"items\":[n,…]} with at least one item, or empty to retry all that failed") == 0;
+    size_t count = json_object_array_length(items);
+    retry->items = mem_new(count * sizeof *retry->items);
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *one = json_object_array_get_idx(items, i);
+        int64_t item = json_object_is_type(one, json_type_int) ? json_object_get_int64(one) : -1;
+        if (item < 0 || item >= total)
+            return problem_set(problem, "items[%zu] is no item of the job: it has %lld, counted from 0", i, (long long)total) == 0;
+        retry->items[i] = item;
+    }
+    qsort(retry->items, count, sizeof *retry->items, by_number);
+    for (size_t i = 0; i < count; i++)
+        if (!i || retry->items[i] != retry->items[i - 1])
+            retry->items[retry->count++] = retry->items[i];
+    return true;
+}
+
+static void retry_now(struct lookup *lookup)
+{
+    struct retry *retry = LIST_OF(lookup, struct retry, lookup);
+    lookup_busy(lookup);
+    engine_retry(lookup->service->engine, lookup->live, retry->items, retry->count, retried, lookup);
+}
+
+static void retry_body(struct http_request *request, struct bytes body)
+{
+    struct lookup *lookup = request->user;
+    struct problem problem = {0};
+    if (!bytes_trim(body).count || take_items(LIST_OF(lookup, struct retry, lookup), body, &problem))
+        retry_now(lookup);
+    else
+        http_refuse(request, 400, "The body is not what a retry takes: %s.", problem.text);
+}
+
+static void retry_found(struct lookup *lookup, struct live *live)
+{
+    if (lookup->service->draining)
+        http_refuse(lookup->request, 503, "The server is going down and takes no new jobs.");
+    else if (lookup->request->body_bytes)
+        http_read_all(lookup->request, LIMIT_RETRY_BODY_BYTES, retry_body);
+    else
+        retry_now(lookup);
+}
+
+static void post_retry(struct http_request *request, void *service)
+{
+    lookup_job_in(&MEM_NEW(struct retry)->lookup, request, service, retry_found, retry_done);
+}
+
+/* ---- DELETE /v1/jobs/{id} ---- */
+
+static void deleted(void *data)
+{
+    struct lookup *lookup = data;
+    if (lookup_rest(lookup))
+        http_answer(lookup->request, 204, NULL, (struct bytes){0});
+}
+
+static void delete_found(struct lookup *lookup, struct live *live)
+{
+    lookup_busy(lookup);
+    if (!store_delete(lookup->service->store, live, deleted, lookup))
+        return;
+    if (lookup_rest(lookup))
+        http_refuse(lookup->request, 409, "Job %s has not ended; cancel it before you delete it.", live_job(live)->id);
+}
+
+static void delete_job(struct http_request *request, void *service)
+{
+    lookup_job(request, service, delete_found);
+}
+
 static const struct route routes[] = {
     {HTTP_GET, "/v1/jobs/{id}", get_job, "The job document",
      "Never behind an event that was already sent. Has an ETag; If-None-Match gives 304. results=1 adds `profiles`, the results as they came "
@@ -146,6 +270,11 @@ static const struct route routes[] = {
     {HTTP_POST, "/v1/jobs/{id}/cancel", post_cancel, "Cancel what has not ended",
      "Answers with the job document once that is durable: nothing starts after it, what ran was stopped, results that are there stay. After the end "
      "the job is unchanged.", .schema = "Job"},
+    {HTTP_POST, "/v1/jobs/{id}/retry", post_retry, "A new job of what failed",
+     "All failed items of an ended job, or those of the body {\"items\":[n,…]}. Answers with the document of the new job (`retry_of`) and its Location; "
+     "the same question again gives the same job. 409 when the job has not ended or nothing failed.",
+     .takes = "application/json", .schema = "Job", .status = 202},
+    {HTTP_DELETE, "/v1/jobs/{id}", delete_job, "Forget an ended job and its files", "204 without a body. 409 while the job has not ended.", .status = 204},
 };
 
 void api_jobs_add(struct service *service)
@@ -153,4 +282,7 @@ void api_jobs_add(struct service *service)
     router_add(service->router, routes, sizeof routes / sizeof *routes, service);
     api_events_add(service);
     api_multi_add(service);
+    api_list_add(service);
+    api_items_add(service);
+    api_results_add(service);
 }

@@ -61,8 +61,9 @@ static inline void party_join(struct service *service, struct party *party, void
 struct bytes service_owner(const struct service *service, const struct http_request *request);
 bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job);
 
-/* May this caller add so many items, and bytes of their inputs, now (0 items: may it make a job)? 0 = yes; else the request has been
- * answered with what is exceeded. */
+/* May this caller add so many items, and bytes of their inputs, now? May it make a job of so many? 0 = yes; else the request has been
+ * answered with what is exceeded (quota.h). */
+int service_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
 int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
 
 /* The request's traceparent (W3C), if it is one; else empty. Good until the answer begins. */
@@ -82,6 +83,7 @@ void api_events_add(struct service *service);
 void api_multi_add(struct service *service);
 void api_results_add(struct service *service);
 void api_items_add(struct service *service);
+void api_list_add(struct service *service);
 void api_intake_add(struct service *service);
 void order_close(struct service *service);
 void page_add(struct service *service);
