@@ -85,7 +85,8 @@
 #define LIMIT_HTTP_DISCARD_US 10000000LL           /* … and for how long */
 #define LIMIT_MULTIPART_PARTS 10000                /* parts of one form unless the caller says less: bounds the items of a job */
 #define LIMIT_MULTIPART_HEAD_BYTES (8 * 1024)      /* bytes of the headers of one part */
-#define LIMIT_UPLOADS 256                          /* forms read at a time, each with up to 512 KiB of memory; beyond it 503 */
+#define LIMIT_UPLOADS 256                          /* forms read at a time, each with up to 512 KiB of memory; others wait … */
+#define LIMIT_UPLOAD_PATIENCE_US 20000000LL        /* … for so long, and then get 503 */
 
 /* Keys. */
 #define LIMIT_KEYS 1000                            /* keys at a time: each request is compared with every one */

@@ -41,11 +41,6 @@ bool service_may_see(const struct service *service, const struct http_request *r
     return bytes_equal(bytes_of(job->owner), service_owner(service, request));
 }
 
-int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
-{
-    return 0;
-}
-
 struct service_facts service_facts_now(const struct service *service)
 {
     struct service_facts facts = {.ready = true};
@@ -95,6 +90,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     tips_init(&service->tips, &service->world, &stream_tip_client);
     list_init(&service->parties);
     list_init(&service->intakes);
+    list_init(&service->turns);
     list_init(&service->orders);
     buf_init(&service->scratch, FEED_BYTES_MAX);
     service->router = router_new(service->settings.name, service->settings.version);

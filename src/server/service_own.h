@@ -36,6 +36,7 @@ struct service {
     struct http_server *http;
     struct list parties;
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
+    struct list turns;                    /* bodies that wait to be read; turn.c */
     struct list orders;                   /* submitted on the job face, not told yet; order.c */
     struct tips tips;                     /* of all open streams */
     struct stream_numbers told;           /* counted by stream.c; ask stream_numbers() */
@@ -65,6 +66,9 @@ bool service_may_see(const struct service *service, const struct http_request *r
  * answered with what is exceeded (quota.h). */
 int service_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
 int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
+
+/* The request becomes a stream: counted for its key until it closes (quota.h). */
+void service_stream_opened(struct http_request *request);
 
 /* The request's traceparent (W3C), if it is one; else empty. Good until the answer begins. */
 struct bytes service_trace(const struct http_request *request);

@@ -48,7 +48,7 @@ static void closed(struct http_request *request, enum http_why why)
 {
     struct spool *spool = request->user;
     list_leave(&spool->party.link);
-    spool->service->uploads--;
+    turn_leave(&spool->turn);
     spool->request = NULL;
     spool->closed = true;
     if (spool->dropped)
@@ -73,7 +73,7 @@ static void finish(struct spool *spool)
     spool->sha = sha_end(spool->hash);
     spool->hash = NULL;
     list_leave(&spool->party.link);
-    spool->service->uploads--;
+    turn_leave(&spool->turn);
     request->user = NULL;
     request->on_close = NULL;
     spool->request = NULL;
@@ -156,6 +156,19 @@ static void data_ended(struct http_request *request)
 
 static const struct http_body body = {data_came, data_ended};
 
+static void go(struct turn *turn)
+{
+    struct spool *spool = LIST_OF(turn, struct spool, turn);
+    http_read_body(spool->request, spool->service->settings.max_body_bytes, &body);
+}
+
+static void late(struct turn *turn)
+{
+    struct spool *spool = LIST_OF(turn, struct spool, turn);
+    http_header(spool->request, "Retry-After", "5");
+    REFUSE(spool, 503, "%d bodies are being read, as many as are at a time.", LIMIT_UPLOADS);
+}
+
 static void drain(struct party *party)
 {
     struct spool *spool = LIST_OF(party, struct spool, party);
@@ -190,9 +203,8 @@ void spool_begin(struct service *service, struct http_request *request, const st
     spool_store_init(&spool->records);
     request->user = spool;
     request->on_close = closed;
-    service->uploads++;
     party_join(service, &spool->party, drain);
-    http_read_body(request, service->settings.max_body_bytes, &body);
+    turn_take(&spool->turn, service, go, late);
 }
 
 /* ---- reading the items back ---- */

@@ -11,7 +11,7 @@
  *
  * Thread: loop; the work is done in the loop's pool. */
 #pragma once
-#include "server/service_own.h"
+#include "server/turn.h"
 
 struct spool_rules {
     bool lines;               /* JSON Lines; else a document */
@@ -36,6 +36,7 @@ struct spool {
     void *data;                    /* whoever began it knows */
     /* the rest is spool.c's own */
     struct party party;
+    struct turn turn;
     struct service *service;       /* may be gone before the pool is done with a closed spool */
     struct blobs *blobs;
     struct loop *loop;

@@ -126,7 +126,7 @@ static void closed(struct http_request *request, enum http_why why)
 {
     struct upload *upload = request->user;
     list_leave(&upload->party.link);
-    upload->service->uploads--;
+    turn_leave(&upload->turn);
     upload->request = NULL;
     upload->closed = true;
     if (upload->dropped)
@@ -163,7 +163,7 @@ static void finish(struct upload *upload)
     if (upload->refused)
         return;
     list_leave(&upload->party.link);
-    upload->service->uploads--;
+    turn_leave(&upload->turn);
     request->user = NULL;
     request->on_close = NULL;
     upload->request = NULL;
@@ -424,6 +424,19 @@ static void data_ended(struct http_request *request)
 
 static const struct http_body body = {data_came, data_ended};
 
+static void go(struct turn *turn)
+{
+    struct upload *upload = LIST_OF(turn, struct upload, turn);
+    http_read_body(upload->request, upload->service->settings.max_body_bytes, &body);
+}
+
+static void late(struct turn *turn)
+{
+    struct upload *upload = LIST_OF(turn, struct upload, turn);
+    http_header(upload->request, "Retry-After", "5");
+    REFUSE(upload, 503, "%d bodies are being read, as many as are at a time.", LIMIT_UPLOADS);
+}
+
 static void drain(struct party *party)
 {
     struct upload *upload = LIST_OF(party, struct upload, party);
@@ -437,9 +450,6 @@ bool upload_refused(struct service *service, struct http_request *request)
 {
     if (service->draining) {
         http_refuse(request, 503, "The server is going down.");
-    } else if (service->uploads >= LIMIT_UPLOADS) {
-        http_header(request, "Retry-After", "1");
-        http_refuse(request, 503, "%d uploads are under way, as many as are taken at a time.", service->uploads);
     } else if (!blob_space_ok(service->blobs) || store_disk_full(service->store)) {
         http_refuse(request, 507, "The server's disk is full.");
     } else {
@@ -482,7 +492,6 @@ void upload_begin(struct service *service, struct http_request *request, const s
     upload->multipart = multipart_new(boundary, 0, &calls, upload);
     request->user = upload;
     request->on_close = closed;
-    service->uploads++;
     party_join(service, &upload->party, drain);
-    http_read_body(request, service->settings.max_body_bytes, &body);
+    turn_take(&upload->turn, service, go, late);
 }

@@ -8,7 +8,7 @@
  *
  * Thread: loop; the writing is done in the loop's pool. */
 #pragma once
-#include "server/service_own.h"
+#include "server/turn.h"
 
 struct upload_rules {
     const char *field;        /* name of the form's field: "file", "files" */
@@ -40,6 +40,7 @@ struct upload {
     bool used;                     /* a job names its files: set by who submitted them. Else they are thrown away with the upload */
     /* the rest is upload.c's own */
     struct party party;
+    struct turn turn;
     struct service *service;       /* may be gone before the pool is done with a closed upload … */
     struct blobs *blobs;           /* … these may not */
     struct http_request *request;
