@@ -1,7 +1,7 @@
 // The client: one server, its jobs.
 import { Teller, eventOf } from './events.js';
 import { follow } from './follow.js';
-import { lines, pages } from './lines.js';
+import { pages, results } from './lines.js';
 import { Run } from './run.js';
 import { sharedFollow } from './shared.js';
 import { newKey } from './key.js';
@@ -13,7 +13,13 @@ const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
 async function linesBlob(items) {
   const parts = [];
   for await (const item of items) parts.push(JSON.stringify(item) + '\n');
-  return new Blob(parts, { type: 'application/x-ndjson' });
+  return new Blob(parts, { type: 'application/jsonl' });
+}
+
+/** Lines cannot carry parameters; a document can. */
+async function documentOf(lines, params) {
+  const text = typeof lines === 'string' ? lines : await lines.text();
+  return `{"params":${JSON.stringify(params)},"items":[${text.split('\n').filter((line) => line.trim()).join(',')}]}`;
 }
 
 export class Rivulet {
@@ -35,10 +41,11 @@ export class Rivulet {
 
   /** A job of JSON values, one an item; its document's beginning, {id, …}. The values are an array, or any (async) iterable, or a text or
    * Blob of JSON Lines. */
-  async submit(items, { pipeline, params, key = newKey(), signal } = {}) {
-    const body = typeof items === 'string' || items instanceof Blob ? items : await linesBlob(items);
-    const { json } = await this.wire.call('POST', '/v1/jobs' + query({ pipeline, params: params && JSON.stringify(params) }), {
-      body, signal, answerMs: 0, headers: { 'Content-Type': 'application/x-ndjson', 'Idempotency-Key': key },
+  async submit(items, { pipeline, params, ordered, inFlight, key = newKey(), signal } = {}) {
+    const given = typeof items === 'string' || items instanceof Blob ? items : await linesBlob(items);
+    const body = params ? await documentOf(given, params) : given;
+    const { json } = await this.wire.call('POST', '/v1/jobs' + query({ pipeline, ordered, in_flight: inFlight }), {
+      body, signal, answerMs: 0, headers: { 'Content-Type': params ? 'application/json' : 'application/jsonl', 'Idempotency-Key': key },
     });
     return json;
   }
@@ -84,13 +91,13 @@ export class Rivulet {
     return (await this.wire.call('GET', `${jobPath(id)}/items/${number}/result`, { signal, answerMs: 0 })).json;
   }
 
-  /** Finished items, a line each. */
+  /** The items that have ended, {index, filename, …} each; with `follow` until the job has. */
   results(id, { order, follow: on, signal } = {}) {
-    return lines(this.wire, jobPath(id) + '/results' + query({ order, follow: on }), { signal });
+    return results(this.wire, jobPath(id) + '/results', { order, follow: on }, { signal });
   }
 
-  async cancel(id, { reason, signal } = {}) {
-    return (await this.wire.call('POST', jobPath(id) + '/cancel' + query({ reason }), { signal })).json;
+  async cancel(id, { signal } = {}) {
+    return (await this.wire.call('POST', jobPath(id) + '/cancel', { signal })).json;
   }
 
   /** A new job of what failed; its document's beginning. */

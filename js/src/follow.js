@@ -54,8 +54,9 @@ class Watchdog {
 /** One connection after the other until `over()`.
  *   open()     {path, headers} of the next connection, made from the present cursors
  *   over()     nothing more is to come
+ *   ended()    the server has said so
  * Yields arrays of frames. Frames count as seen once they were given: the caller moves its cursors before it asks for more. */
-export async function* connections(wire, { open, over, signal }) {
+export async function* connections(wire, { open, over, ended = () => {}, signal }) {
   const backoff = wire.backoff();
   while (!over()) {
     const { control, release } = linked(signal);
@@ -68,7 +69,7 @@ export async function* connections(wire, { open, over, signal }) {
     try {
       const { path, headers } = open();
       const response = await wire.once(path, { headers: { Accept: 'text/event-stream', ...headers }, signal: control.signal });
-      if (response.status === 204) return;
+      if (response.status === 204) return void ended();
       wire.tell('open');
       for await (const frames of framesOf(response, (ms) => backoff.tell(ms), alive)) {
         watchdog.stop();

@@ -1,6 +1,7 @@
 // Answers that come in pieces: pages with links, and JSON Lines.
 import { RivuletError, lost } from './error.js';
 import { linked } from './wait.js';
+import { query } from './wire.js';
 
 const LINE_CHARS_MAX = 64 * 1024 * 1024;
 
@@ -39,22 +40,22 @@ async function* linesOf(response, onBytes) {
   }
 }
 
-/** The lines of an answer, each once. After a cut the answer is asked for again and what was given is passed over: the lines of a
- * finished item never change, nor does their order.
- *   over(line)   the answer is known to end with this line; without it a clean end of the wire is the end */
-export async function* lines(wire, path, { signal } = {}) {
+/** The results of a job, each once. After a cut the rest is asked for by the number of lines that were given: what a line says never
+ * changes, nor does their order. A line without an index says why the server breaks off. */
+export async function* results(wire, path, parameters, { signal } = {}) {
   const backoff = wire.backoff();
   for (let given = 0; ;) {
     const { control, release } = linked(signal);
-    let seen = 0, error;
+    let error;
     try {
-      const response = await wire.once(path, { headers: { Accept: 'application/x-ndjson' }, signal: control.signal });
-      if (response.status === 204) return;
+      const after = given || undefined;
+      const response = await wire.once(path + query({ ...parameters, after }), { headers: { Accept: 'application/jsonl' }, signal: control.signal });
       for await (const line of linesOf(response, () => backoff.alive())) {
-        if (++seen <= given) continue;
-        given = seen;
+        const value = JSON.parse(line);
+        if (value.index === undefined) throw new RivuletError(value.error ?? 'The results break off');
+        given++;
         backoff.success();
-        yield JSON.parse(line);
+        yield value;
       }
       return;
     } catch (caught) {

@@ -21,8 +21,9 @@ export function partOf(file, index) {
 }
 
 export class Run {
-  constructor(client, files, { pipeline, params, key = newKey(), signal, onAbort = 'cancel', inline, shared, ...callbacks } = {}) {
-    Object.assign(this, { client, files, pipeline, params, key, signal, onAbort, watching: { inline, shared } });
+  constructor(client, files, { pipeline, params, ordered, inFlight, key = newKey(), signal, onAbort = 'cancel', inline, shared, ...callbacks } = {}) {
+    const query = { pipeline, open: true, ordered, in_flight: inFlight };
+    Object.assign(this, { client, files, query, params, key, signal, onAbort, watching: { inline, shared } });
     const total = files.length ?? null;
     this.total = total;
     this.names = [];
@@ -53,7 +54,7 @@ export class Run {
     const { control, release } = linked(this.signal);
     const channel = new Channel();
     const ended = (error) => channel.end(error);
-    this.upload(channel, control).catch(ended);
+    this.upload(channel, control).catch((error) => this.failed(error, control.signal)).catch(ended);
     try {
       for (let event; (event = await channel.take());) {
         if (event.counts && (event.type === 'complete' || event.type === 'cancelled')) this.summary = summaryOf(event);
@@ -76,7 +77,7 @@ export class Run {
       headers['Content-Type'] = 'application/json';
     }
     this.asked = true;
-    const { json } = await this.client.wire.call('POST', '/v1/jobs' + query({ pipeline: this.pipeline, open: true }), { body, headers, signal });
+    const { json } = await this.client.wire.call('POST', '/v1/jobs' + query(this.query), { body, headers, signal });
     return json.id;
   }
 
@@ -95,6 +96,12 @@ export class Run {
       channel.add({ type: 'upload', id: null, job: this.id, item: sent - 1, name, bytes: blob.size, sent, total: this.total });
     }
     await this.client.wire.call('POST', `/v1/jobs/${this.id}/seal`, { signal });
+  }
+
+  /** Why an upload ended early. A job that has ended, because somebody cancelled it, says so itself by its last event. */
+  async failed(error, signal) {
+    const ended = error.status === 409 && (await this.client.job(this.id, { signal })).completed_at;
+    if (!ended) throw error;
   }
 
   async add(first, name, blob, signal) {

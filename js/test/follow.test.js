@@ -221,15 +221,18 @@ test('callbacks are told what their names promise', async () => {
 });
 
 test('lines of results are given once each across cuts', async () => {
-  const whole = Array.from({ length: 50 }, (_, item) => JSON.stringify({ item, text: '易' }) + '\n').join('');
+  const whole = Array.from({ length: 50 }, (_, index) => JSON.stringify({ index, text: '易' }) + '\n');
   const random = dice(3);
-  await withServer((request, response) => {
-    response.writeHead(200, { 'Content-Length': Buffer.byteLength(whole) });
-    const count = Math.floor(random() * 1.3 * whole.length);
-    response.write(Buffer.from(whole).subarray(0, count), () => (count < Buffer.byteLength(whole) ? response.destroy() : response.end()));
+  await withServer((request, response, number) => {
+    const rest = Buffer.from(whole.slice(Number(new URL(request.url, 'http://h').searchParams.get('after'))).join(''));
+    if (number === 2) return response.end(rest.subarray(0, rest.indexOf('\n') + 1) + '\n{"error":"The server is going down.","error_type":"interrupted"}\n');
+    response.writeHead(200);
+    const count = Math.floor(random() * 600);
+    response.write(rest.subarray(0, count), () => (count < rest.length ? response.destroy() : response.end()));
   }, async (client, server) => {
     const got = await collect(client.results('j1', { order: 'input' }));
-    assert.deepEqual(got.map((line) => line.item), Array.from({ length: 50 }, (_, item) => item));
+    assert.deepEqual(got.map((line) => line.index), Array.from({ length: 50 }, (_, index) => index));
+    assert.ok(server.requests.length > 3);
     assert.equal(server.requests[0].url, '/v1/jobs/j1/results?order=input');
   });
 });
