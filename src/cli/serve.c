@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
+#include "server/journal.h"
 #include "server/service.h"
 
 #include <signal.h>
@@ -112,8 +113,13 @@ static void told_to_reload(void *data, int number)
 {
     struct serve *serve = data;
     struct problem problem = {0};
-    bool good = !service_reload(serve->service, &problem);
-    fprintf(stderr, "rivulet serve: %s%s\n", good ? "the keys were read again" : "the keys stay as they were: ", good ? "" : problem.text);
+    struct buf said BUF_OWNED;
+    buf_init(&said, 2048);
+    if (service_reload(serve->service, &problem))
+        buf_print(&said, "the keys stay as they were: %s", problem.text);
+    else
+        buf_text(&said, "the keys were read again");
+    service_say(serve->service, problem_is(&problem), buf_z(&said));
 }
 
 /* ---- the beginning ---- */
@@ -125,7 +131,7 @@ static int open_service(struct serve *serve, struct problem *problem)
         .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
-        .accept_text = settings->accept_text, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .facts = facts, .facts_data = serve};
+        .accept_text = settings->accept_text, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .log = settings->log, .facts = facts, .facts_data = serve};
     if (settings->accept_text)
         options.params = BYTES("{\"text\":true}");
     if (settings->heartbeat_s < 15)
@@ -140,7 +146,7 @@ static void say_ready(struct serve *serve)
     printf("rivulet ready on http://%s%s%s:%d\n", six ? "[" : "", host, six ? "]" : "", service_port(serve->service));
     fflush(stdout);
     if (serve->host.notice)
-        fprintf(stderr, "rivulet serve: %s\n", serve->host.notice);
+        service_say(serve->service, true, serve->host.notice);
     if (serve->settings.debug) {
         struct store_numbers numbers = store_numbers(serve->host.store);
         fprintf(stderr, "rivulet serve: opened \"%s\" as epoch %lld with %zu open jobs, %llu events so far\n", serve->host.dir,
@@ -166,7 +172,7 @@ static int check_settings(const struct settings *settings, struct problem *probl
     if (settings_check_reach(settings, &note, problem) || (settings->origins && cors_check(settings->origins, problem)))
         return -1;
     if (note.count)
-        fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
+        journal_say(journal_mode_of(settings->log), JOURNAL_WARN, buf_z(&note));
     return 0;
 }
 
@@ -205,7 +211,7 @@ int command_serve(const struct command *command, int argc, char **argv)
     if (!settings_init(&serve.settings, &problem) && !command_parse(command, argc, argv, &serve.settings, &arguments, &problem)) {
         settings_finish(&serve.settings, &note);
         if (note.count)
-            fprintf(stderr, "rivulet serve: %s\n", buf_z(&note));
+            journal_say(journal_mode_of(serve.settings.log), JOURNAL_WARN, buf_z(&note));
         if (arguments.help) {
             struct buf text BUF_OWNED;
             buf_init(&text, 65536);

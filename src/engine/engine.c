@@ -18,7 +18,8 @@ struct errand {
     struct claim claim;
     struct store_wait durable;
     bool ready;                   /* durable: may be launched */
-    bool launched;                /* the crew has it */
+    bool launched;                /* the crew has it … */
+    int64_t launched_us;          /* … since then */
 };
 
 struct engine {
@@ -32,6 +33,7 @@ struct engine {
     void (*idle)(void *data);
     void *idle_data;
     int64_t prune_at_us;
+    struct engine_numbers numbers;
 };
 
 enum { PRUNE_EVERY_US = 60 * 1000 * 1000 };
@@ -110,6 +112,7 @@ static void launch(struct errand *errand)
     engine->waiting--;
     engine->launched++;
     errand->launched = true;
+    errand->launched_us = engine->options.world.now_us(engine->options.world.data);
     if (input_fd < -1) {
         settle(engine, errand, &(struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem.text), .error_type = BYTES("processing")});
         return;
@@ -185,10 +188,25 @@ static int finish(struct engine *engine, struct token token, const struct outcom
     return answer;
 }
 
+static void count_leg(struct engine *engine, const struct errand *errand)
+{
+    struct engine_numbers *numbers = &engine->numbers;
+    size_t leg = errand->claim.leg;
+    histogram_add(&numbers->legs[leg], engine->options.world.now_us(engine->options.world.data) - errand->launched_us);
+    if (leg >= numbers->legs_count)
+        numbers->legs_count = leg + 1;
+}
+
+struct engine_numbers engine_numbers(const struct engine *engine)
+{
+    return engine->numbers;
+}
+
 static void settle(struct engine *engine, struct errand *errand, const struct outcome *outcome)
 {
     struct claim next = {0};
     struct token token = errand->claim.token;
+    count_leg(engine, errand);
     errand_end(errand);    /* before its word is heard: that may end the job, and store_ended() stops what still runs */
     int answer = finish(engine, token, outcome, &next);
     if (answer == STORE_STEPPED) {

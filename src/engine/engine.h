@@ -6,6 +6,7 @@
  *
  * Thread: loop. */
 #pragma once
+#include "base/histogram.h"
 #include "engine/crew.h"
 #include "store/store.h"
 
@@ -62,6 +63,11 @@ int engine_cancel(struct engine *engine, struct live *live, struct bytes by, str
 /* Live hints of running items (percent, status). One listener for all; NULL = none. Says nothing that no event will say. */
 typedef void engine_hint_fn(void *data, int64_t job, int64_t item, int percent, struct bytes status);
 void engine_on_hint(struct engine *engine, engine_hint_fn *call, void *data);
+/* Since its beginning. */
+struct engine_numbers {
+    size_t legs_count;                             /* one more than the last leg that anything was launched for */
+    struct histogram legs[PIPELINE_LEGS_MAX];      /* from the launch of an item's leg to its outcome, by the leg's number */
+} engine_numbers(const struct engine *engine);
 size_t engine_running(const struct engine *engine);         /* tasks launched and not ended */
 
 /* No new claims from now on; `idle` is called once, from inside engine_run or at once, when nothing runs any more. */

@@ -54,6 +54,7 @@ static struct exchange *exchange_new(struct conn *conn)
     struct exchange *exchange = MEM_NEW(struct exchange);
     exchange->conn = conn;
     exchange->request.head = &NO_HEAD;
+    exchange->request.came_us = now_us(conn);
     buf_init(&exchange->extra, LIMIT_HTTP_HEAD_BYTES);
     conn->exchange = exchange;
     conn->phase = EXCHANGE;
@@ -93,6 +94,9 @@ static void exchange_end(struct conn *conn)
     conn->server->exchanges_count--;
     if (exchange->request.on_close)
         exchange->request.on_close(&exchange->request, exchange->why);
+    const struct http_settings *settings = &conn->server->settings;
+    if (settings->on_ended)
+        settings->on_ended(&exchange->request, exchange->why, settings->look_data);
     exchange_drop_head(exchange);
     free(exchange->incoming);
     free(exchange);

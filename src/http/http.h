@@ -52,6 +52,10 @@ struct http_request {
     int params_count;
     const void *caller;               /* who asks, set by the router's guard; NULL = nobody in particular */
     char *params_room;                /* where decoded ones lie; the server frees it with the head */
+    bool counted;                     /* as one of its caller's streams */
+    /* For whoever looks on. */
+    void *note;
+    int64_t came_us, sent_bytes;      /* when its head was whole, monotonic; all that the socket took so far, heads and framing too */
     /* The handler's own. */
     void *user;
     void (*on_close)(struct http_request *request, enum http_why why);     /* may be NULL */
@@ -63,6 +67,11 @@ struct http_settings {
     int64_t body_bytes_max;        /* 0 = LIMIT_HTTP_BODY_BYTES */
     int connections_max;           /* 0 = LIMIT_HTTP_CONNECTIONS */
     const char *origins;           /* CORS, as in cors.h; NULL = "*" */
+    /* Look on, for numbers and logs; each may be NULL. on_begun: an answer begins, the request's head is still there. on_ended: the last
+     * word about a request, after on_close; free what hangs on its note. */
+    void (*on_begun)(struct http_request *request, int status, void *look_data);
+    void (*on_ended)(struct http_request *request, enum http_why why, void *look_data);
+    void *look_data;
     bool any_host;                 /* do not check Host; otherwise, when listening on loopback, a Host that is no name of
                                       this machine gets 421 (DNS rebinding) */
     int64_t idle_us, head_us, body_window_us, stall_us, discard_us;     /* 0 = as in limits.h; tests say less */

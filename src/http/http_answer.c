@@ -43,6 +43,8 @@ void conn_drop_waiting(struct conn *conn)
 /* Bytes that the socket took, or -1 when the connection is dead now. */
 static ssize_t taken(struct conn *conn, ssize_t sent)
 {
+    if (sent >= 0 && conn->exchange)
+        conn->exchange->request.sent_bytes += sent;
     if (sent >= 0)
         return sent;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS)
@@ -145,6 +147,8 @@ static void put_head(struct exchange *exchange, struct buf *head, int status, co
     buf_print(head, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, problem_title(status), date_of(server));
     if (content_type)
         buf_print(head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", content_type);
+    if (server->settings.on_begun)
+        server->settings.on_begun(&exchange->request, status, server->settings.look_data);
     cors_put(head, server->settings.origins, http_head_get(exchange->request.head, "Origin"));
     buf_put(head, buf_bytes(&exchange->extra));
 }

@@ -7,6 +7,8 @@
 #include "http/cors.h"
 #include "http/query.h"
 #include "server/lookup.h"
+#include "server/ops.h"
+#include "server/quota.h"
 #include "server/ticket.h"
 
 #include <openssl/crypto.h>
@@ -125,12 +127,17 @@ static bool by_session(struct http_request *request, struct service *service)
     return true;
 }
 
-static bool guard(struct http_request *request, const struct route *route, void *data)
+/* Will the answer stay open for as long as there is news? */
+static bool is_stream(const struct http_request *request, const struct route *route)
 {
-    struct service *service = data;
+    char follow[8];
+    return (route->gives && !strcmp(route->gives, "text/event-stream")) || http_accepts(request->head, "text/event-stream") ||
+           (!query_text(request->query, "follow", follow, sizeof follow) && strcmp(follow, "0"));
+}
+
+static bool may_ask(struct http_request *request, const struct route *route, struct service *service)
+{
     char ticket[PASS_TEXT_SIZE + 1];
-    if (route->open || !has_keys(service))
-        return true;
     struct bytes authorization = http_head_get(request->head, "Authorization");
     if (authorization.at)
         return by_key(request, service->access, authorization);
@@ -139,6 +146,15 @@ static bool guard(struct http_request *request, const struct route *route, void 
     if (answer <= 0)
         return by_ticket(request, service, answer ? (struct bytes){0} : bytes_of(ticket));
     return by_session(request, service);
+}
+
+static bool guard(struct http_request *request, const struct route *route, void *data)
+{
+    struct service *service = data;
+    ops_came(service, request);
+    if (route->open || !has_keys(service))
+        return true;
+    return may_ask(request, route, service) && !(is_stream(request, route) && service_admit_stream(service, request));
 }
 
 /* ---- sessions ---- */

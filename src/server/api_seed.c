@@ -21,6 +21,7 @@ struct intake {
     enum http_why why;
     enum door door;
     bool cancel_on_leave;
+    bool refused;                     /* answered already */
     struct live *live;                /* one reference */
     struct store_wait wait;
 };
@@ -91,7 +92,7 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
     bool parallel = intake->door == DOOR_FAST || (intake->door == DOOR_BATCH && settings->enable_parallel);
     struct store_job job = {
         .owner = service_owner(intake->service, intake->request), .pipeline = settings->shelf->entries[0].pipeline, .params = settings->params,
-        .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel,
+        .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = service_trace(intake->request),
     };
     struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);
     for (int i = 0; i < upload->count; i++) {
@@ -104,6 +105,16 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
     struct live *live = engine_submit(intake->service->engine, &job, items, (size_t)upload->count, ret_busy, problem);
     free(items);
     return live;
+}
+
+/* False: the caller has as much as it may have, and was told so. */
+static bool admitted(struct intake *intake)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < intake->upload->count; i++)
+        bytes += intake->upload->files[i]->bytes;
+    intake->refused = service_admit_job(intake->service, intake->request, intake->upload->count, bytes);
+    return !intake->refused;
 }
 
 static void refuse_busy(struct intake *intake, bool busy, const struct problem *problem)
@@ -123,7 +134,11 @@ static void uploaded(struct upload *upload, struct http_request *request, enum d
     bool busy = false;
     *intake = (struct intake){.service = service, .upload = upload, .request = request, .door = door, .cancel_on_leave = cancel_on_leave};
     list_push(&service->intakes, &intake->link);
-    struct live *live = submit(intake, &busy, &problem);
+    struct live *live = admitted(intake) ? submit(intake, &busy, &problem) : NULL;
+    if (!live && intake->refused) {
+        intake_free(intake);
+        return;
+    }
     if (!live) {
         refuse_busy(intake, busy, &problem);
         intake_free(intake);
@@ -199,14 +214,6 @@ static void process_stream(struct http_request *request, void *service)
 
 /* ---- what the service says of itself ---- */
 
-static struct service_facts facts_of(const struct service *service)
-{
-    struct service_facts facts = {.ready = true};
-    if (service->settings.facts)
-        service->settings.facts(service->settings.facts_data, &facts);
-    return facts;
-}
-
 static void send(struct http_request *request, struct buf *buf)
 {
     http_header(request, "Cache-Control", "no-store");
@@ -216,7 +223,7 @@ static void send(struct http_request *request, struct buf *buf)
 static void health(struct http_request *request, void *data)
 {
     struct service *service = data;
-    struct service_facts facts = facts_of(service);
+    struct service_facts facts = service_facts_now(service);
     struct buf buf BUF_OWNED;
     buf_init(&buf, 4096);
     bool healthy = facts.ready && !store_disk_full(service->store) && !service->draining;
@@ -236,7 +243,7 @@ static void stats(struct http_request *request, void *data)
 {
     struct service *service = data;
     const struct service_settings *settings = &service->settings;
-    struct service_facts facts = facts_of(service);
+    struct service_facts facts = service_facts_now(service);
     struct buf buf BUF_OWNED;
     buf_init(&buf, 4096);
     json_open(&buf, '{');

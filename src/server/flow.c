@@ -103,6 +103,7 @@ void flow_begin(struct flow *flow, struct service *service, struct http_request 
     flow->service = service;
     flow->request = request;
     flow->kind = kind;
+    service_stream_opened(request);
     buf_init(&flow->rest, REST_BYTES_MAX);
     request->user = flow;
     request->on_close = closed;

@@ -158,6 +158,14 @@ static int64_t items_of(const struct order *order)
     return order->upload ? order->upload->count : order->spool ? order->spool->count : 0;
 }
 
+static int64_t bytes_of_inputs(const struct order *order)
+{
+    int64_t bytes = order->spool ? order->spool->bytes : 0;
+    for (int i = 0; order->upload && i < order->upload->count; i++)
+        bytes += order->upload->files[i]->bytes;
+    return bytes;
+}
+
 static void tell_added(struct order *order)
 {
     struct buf buf BUF_OWNED;
@@ -354,7 +362,7 @@ static void create(struct order *order)
     struct service *service = order->service;
     struct problem problem = {0};
     bool busy = false;
-    if (service_admit(service, order->request, items_of(order), order->spool ? order->spool->bytes : 0)) {
+    if (service_admit_job(service, order->request, items_of(order), bytes_of_inputs(order))) {
         give_up(order);
         return;
     }
@@ -362,7 +370,7 @@ static void create(struct order *order)
         .owner = service_owner(service, order->request), .pipeline = want->entry->pipeline,
         .params = order->params ? bytes_of(order->params) : want->takes_any ? (struct bytes){0} : service->settings.params,
         .in_flight = want->in_flight, .ordered = want->ordered, .open = want->open, .key = bytes_of(want->key), .print = order->print,
-        .key_ttl_us = LIMIT_KEY_US,
+        .key_ttl_us = LIMIT_KEY_US, .trace = service_trace(order->request),
     };
     struct live *live = engine_open_job(service->engine, &job, &busy, &problem);
     if (!live && busy) {
@@ -435,7 +443,7 @@ static void add(struct order *order)
         FAIL(order, 409, "The job takes no more items: it is sealed.");
     } else if (want->first >= 0 && want->first != job->total) {
         refuse_place(order);
-    } else if (!want->seal && service_admit(order->service, order->request, items_of(order), order->spool ? order->spool->bytes : 0)) {
+    } else if (!want->seal && service_admit(order->service, order->request, items_of(order), bytes_of_inputs(order))) {
         give_up(order);
     } else {
         order->first = job->total;

@@ -52,6 +52,7 @@ struct service_settings {
     /* who may do what: access.h */
     const char *keys_file;          /* NULL = none */
     const char *keys;               /* keys as text; NULL = none. Without both everybody may do everything */
+    const char *log;                /* what standard error gets: "text", "json", "off"; journal.h */
     const char *origins;            /* pages that may read our answers, separated by commas; NULL = all without keys, none with */
     int64_t heartbeat_us;           /* silence on a stream before a sign of life; 14 s, so that never 15 s pass */
     /* what is true now; may be NULL: then /health says healthy and the numbers are 0 */
@@ -64,6 +65,8 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
                  const struct service_settings *settings, struct service **ret_service, struct problem *problem);
 int service_port(const struct service *service);
 
+/* Say a sentence on standard error, as the settings want it said. */
+void service_say(struct service *service, bool warning, const char *sentence);
 /* Read the keys again: 0, or -1 and a problem, and all stays as it was. */
 int service_reload(struct service *service, struct problem *problem);
 

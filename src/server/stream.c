@@ -324,6 +324,7 @@ void stream_begin(struct service *service, struct http_request *request, struct 
     struct stream *stream = MEM_NEW(struct stream);
     stream->service = service;
     stream->request = request;
+    service_stream_opened(request);
     stream->live = live_ref(live);
     stream->face = want->face;
     stream->cancel_on_leave = want->cancel_on_leave;

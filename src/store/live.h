@@ -81,6 +81,8 @@ struct pending {                   /* an accepted event that is not durable yet 
 struct store {
     struct store_world world;
     struct store_client client;
+    store_seen_fn *seen;           /* store_on_durable */
+    void *seen_data;
     struct log *log;
     struct log_opening opening;
     struct problem broken;         /* what opening found */

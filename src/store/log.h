@@ -6,6 +6,7 @@
  *
  * Thread: every call here and every callback is on the loop, except where said. */
 #pragma once
+#include "base/histogram.h"
 #include "base/problem.h"
 #include "core/row.h"
 
@@ -103,6 +104,7 @@ struct log_ops {
 struct log {
     const struct log_ops *ops;
     struct log_client client;         /* set by the decider before its first call */
+    struct histogram commits;         /* how long each took, fsync included; the log's own thread adds */
 };
 
 /* What opening finds, told in this order: pipelines; open jobs with their caches (and ended ones that have rows beyond the flush,

@@ -109,8 +109,11 @@ bool write_failed(struct sqlite *s, int rc, const char *what)
 int write_commit(struct sqlite *s, int rc)
 {
     s->checkpoint_error = SQLITE_OK;
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK) {
+        int64_t began_us = base_now_us();
         rc = write_one(s, WRITE_COMMIT);
+        histogram_add(&s->log.commits, base_now_us() - began_us);
+    }
     if (rc != SQLITE_OK) {
         s->write_errno = wal_errno(s);
         if (!sqlite3_get_autocommit(s->write_db))

@@ -7,6 +7,7 @@
  *
  * Thread: loop, all of it. */
 #pragma once
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/problem.h"
 #include "core/job.h"
@@ -176,6 +177,12 @@ void store_set_client(struct store *store, const struct store_client *client);
 /* Write the caches behind the log when they are due (each second while dirty; also by themselves every LIMIT_FLUSH_EVENTS). */
 void store_flush(struct store *store);
 void store_prune(struct store *store, int64_t ended_before_us);
+
+/* Look at every event as it becomes durable, before its watchers are told: for numbers and logs. One at a time; NULL = nobody. */
+typedef void store_seen_fn(void *data, struct live *live, const struct row *row);
+void store_on_durable(struct store *store, store_seen_fn *call, void *data);
+/* How long the log's commits took since its opening, their fsync included. */
+struct histogram store_commits(const struct store *store);
 
 /* ---- reading ---- */
 

@@ -139,6 +139,25 @@ void tail_news(struct store *store)
     store->telling = false;
 }
 
+void store_on_durable(struct store *store, store_seen_fn *call, void *data)
+{
+    store->seen = call;
+    store->seen_data = data;
+}
+
+struct histogram store_commits(const struct store *store)
+{
+    return histogram_now(&store->log->commits);
+}
+
+static void tell_seen(struct store *store, const struct pending *done)
+{
+    struct live *live = done->live;
+    struct row *first = live_first(live);
+    if (store->seen && first && first->seq <= done->seq)
+        store->seen(store->seen_data, live, live->tail[(live->tail_first + (done->seq - first->seq)) % live->tail_room]);
+}
+
 void tail_durable(struct store *store, uint64_t pos)
 {
     if (pos <= store->durable)
@@ -151,6 +170,7 @@ void tail_durable(struct store *store, uint64_t pos)
         store->pending_count--;
         store->queued_bytes -= done.bytes;
         done.live->durable_seq = done.seq;
+        tell_seen(store, &done);
         if (list_empty(&done.live->news))
             list_push(&store->news, &done.live->news);
     }
