@@ -96,6 +96,7 @@ static void flushed(void *data, struct log_flush *flush)
             covered(live, &flush->jobs[i]);
     }
     log_flush_free(flush);
+    removal_go_on(store);
 }
 
 void store_flush(struct store *store)
@@ -133,5 +134,5 @@ void flush_if_due(struct store *store)
 
 void store_prune(struct store *store, int64_t ended_before_us)
 {
-    store->log->ops->prune(store->log, ended_before_us);
+    store->log->ops->prune(store->log, ended_before_us, store->world.wall_us(store->world.data));
 }

@@ -54,6 +54,8 @@ struct live *store_create(struct store *store, const struct store_job *job)
     char id[33];
     if (6 * (job->owner.count + job->retry_of.count + job->trace.count) + job->params.count > LIMIT_BODY_BYTES)
         return NULL;    /* escapes can make a text six times as long */
+    if (job->key.count > LIMIT_KEY_BYTES)
+        return NULL;
     new_id(store, id);
     struct live *live = live_new(store, job_new(), own_pipeline(store, job->pipeline));
     struct event event = {.kind = EVENT_JOB_CREATED};
@@ -67,6 +69,8 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.ordered = job->ordered;
     event.created.retry_of = job->retry_of;
     event.created.trace = job->trace;
+    if (job->key.count)
+        key_hold(live, job);
     accept_event(store, live, &event, NULL, 0);
     return live;
 }
@@ -161,10 +165,14 @@ struct live *store_get_number(struct store *store, int64_t job)
 
 struct live *store_get(struct store *store, struct bytes id)
 {
-    return map_get_text(&store->ids, id);
+    struct live *live = map_get_text(&store->ids, id);
+    return live && !live->gone ? live : NULL;
 }
 
 struct live *store_next_job(struct store *store, size_t *at)
 {
-    return map_next(&store->jobs, at);
+    struct live *live = map_next(&store->jobs, at);
+    while (live && live->gone)
+        live = map_next(&store->jobs, at);
+    return live;
 }

@@ -35,6 +35,7 @@ void live_free(struct live *live)
 {
     map_take(&live->store->jobs, (uint64_t)live->job->job);
     map_take_text(&live->store->ids, bytes_of(live->job->id));
+    key_drop(live);
     live_drop_work(live);
     tail_drop(live);
     list_leave(&live->ready);

@@ -63,6 +63,8 @@ struct live {
     bool dirty;
     struct list dirty_link;        /* in store.dirty */
     int reads;                     /* log reads under way */
+    struct key_hold *key;          /* its idempotency key while job.created is not durable; else NULL */
+    bool gone;                     /* deleted or pruned: nobody finds it any more */
     struct list leaving;           /* in store.leaving when nobody seems to need it any more */
 };
 
@@ -111,6 +113,8 @@ struct store {
     bool flush_running;
     bool closing;                  /* the last flush was handed over; nothing more is asked of the log */
     struct list reads, searches;   /* store_read and store_find under way */
+    struct map keys, asks;         /* owner NUL key → key_hold; → key_ask */
+    struct list key_asks, listings, item_asks, removals;     /* under way */
     struct store_numbers numbers;
 };
 
@@ -152,7 +156,24 @@ void flush_if_due(struct store *store);
 /* reopen.c */
 void reopen_prepare(struct store *store);         /* fill store->opening with the callbacks */
 
+/* keys.c */
+void key_hold(struct live *live, const struct store_job *job);        /* before its job.created is accepted */
+void key_enter(const struct live *live, struct log_entry *entry);     /* into the entry of job.created */
+void key_drop(struct live *live);                                     /* it is durable, or forgotten; harmless without one */
+void key_forget(struct store *store);
+
+/* listing.c, items.c, removal.c */
+void listing_forget(struct store *store);
+void items_forget(struct store *store);
+void removal_go_on(struct store *store);          /* after a flush */
+void removal_forget(struct store *store);
+
 /* read.c */
+/* The job that the log found, from memory or from the cache of its fold. BACK_AGAIN: the cache is from before the job's end, and the
+ * job has left memory since: ask the log again. */
+enum { BACK_DONE, BACK_AGAIN };
+int live_read_back(struct store *store, const struct log_found *found, struct live **ret);    /* *ret NULL: it was deleted */
+struct live *live_of_cache(struct store *store, struct job *job);     /* takes over the job, which has ended */
 void store_read_forget(struct store *store);      /* the store goes: nobody is answered any more */
 /* Rows that the decider cannot go on without: `done` is called with at least one, or the process ends (status 70). */
 void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data);

@@ -55,7 +55,10 @@ static struct log_entry *entry_of(struct live *live, struct row *row, const stru
         entry->owner = mem_text(live->job->owner);
         entry->pipeline_hash = live->pipeline->hash;
         entry->pipeline_text = mem_text(live->pipeline->text);
+        if (live->key)
+            key_enter(live, entry);
     }
+    entry->frees_key = row->kind == EVENT_JOB_ENDED && !live->job->sealed;
     if (blobs_count) {
         entry->blobs = (struct sha *)mem_copy(blobs, blobs_count * sizeof *blobs);
         entry->blobs_count = blobs_count;

@@ -19,6 +19,7 @@ void log_entry_free(struct log_entry *entry)
     free(entry->job_id);
     free(entry->owner);
     free(entry->pipeline_text);
+    free(entry->key);
     free(entry->blobs);
     free(entry);
 }
@@ -53,12 +54,29 @@ void log_read_free(struct log_read *read)
     free(read);
 }
 
+struct log_found *log_find_add(struct log_find *find)
+{
+    find->found = mem_grow(find->found, (find->found_count + 1) * sizeof *find->found);
+    find->found[find->found_count] = (struct log_found){0};
+    return &find->found[find->found_count++];
+}
+
 void log_find_free(struct log_find *find)
 {
     if (!find)
         return;
+    for (size_t i = 0; i < find->found_count; i++) {
+        free(find->found[i].id);
+        free(find->found[i].owner);
+        free(find->found[i].fold);
+    }
+    for (size_t i = 0; i < find->cells_count; i++)
+        free(find->cells[i].body);
+    free(find->found);
+    free(find->cells);
     free(find->id);
     free(find->owner);
-    free(find->fold);
+    free(find->key);
+    free(find->pages);
     free(find);
 }

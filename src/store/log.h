@@ -19,6 +19,12 @@ struct log_entry {
     char *job_id, *owner;
     struct sha pipeline_hash;
     char *pipeline_text;
+    /* JOB_CREATED with an idempotency key: (owner, key) names this job from now on, whatever it named before. Owned; NULL = none. */
+    char *key;
+    size_t key_bytes;
+    struct sha print;
+    int64_t key_expires_us;           /* wall; 0 = as long as the job is there */
+    bool frees_key;                   /* JOB_ENDED of a job that never was sealed: its key names nothing any more */
     /* Blobs that the row names; owned array. */
     struct sha *blobs;
     size_t blobs_count;
@@ -41,6 +47,7 @@ struct log_flush {
     uint64_t pos;                     /* the caches are the fold of all rows up to here (all handed over before) */
     struct log_job_cache *jobs;
     size_t count;
+    int64_t removed_job;              /* not 0: no caches at all; this job, ended and flushed, goes now: it is found no more */
     void (*done)(void *data, struct log_flush *flush);     /* durable; the callee frees it with log_flush_free */
     void *data;
     struct log_flush *next;
@@ -67,19 +74,42 @@ struct log_read {
 };
 void log_read_free(struct log_read *read);
 
-/* A look-up of a job by its id, for jobs that the decider no longer holds. */
-struct log_find {
-    char *id;                         /* owned */
-    void (*done)(void *data, struct log_find *find);       /* the callee frees it with log_find_free */
-    void *data;
-    bool found;
+/* A look-up of durable jobs, each with the cache of its fold, answered from one snapshot on the read thread. Jobs that are being
+ * removed are not found. */
+enum log_find_by {
+    LOG_BY_ID,                        /* the job of that id */
+    LOG_BY_KEY,                       /* the job that (owner, key) names, if the key has not expired by `now_us` */
+    LOG_BY_PAGE,                      /* of an owner's jobs (NULL = of everybody's) the newest ones with numbers below `before` */
+    LOG_BY_NUMBER,                    /* the job `before`, and those of its cell pages */
+};
+struct log_found {
     int64_t job;
-    char *owner;                      /* owned */
+    char *id, *owner;                 /* owned */
     char *fold;                       /* the cache, owned; NULL when none was flushed */
     size_t fold_bytes;
-    uint64_t created_pos;             /* of its job.created row; 0 unknown */
+};
+struct log_find {
+    enum log_find_by by;
+    char *id, *owner, *key;           /* owned; those that the question needs */
+    size_t key_bytes;
+    int64_t now_us;                   /* wall */
+    int64_t before;
+    size_t limit;                     /* by page: jobs in the answer; fewer come when their folds pass LIMIT_READ_BYTES, at least one */
+    uint32_t *pages;                  /* owned */
+    size_t pages_count;
+    void (*done)(void *data, struct log_find *find);       /* the callee frees it with log_find_free */
+    void *data;
+    /* the answer */
+    struct log_found *found;          /* owned */
+    size_t found_count;
+    struct sha print;                 /* by key */
+    struct log_cell_page *cells;      /* those pages that are there, owned */
+    size_t cells_count;
+    bool end;                         /* by page: no job comes behind these */
+    int error;                        /* < 0: could not be read; nothing was found */
     struct log_find *next;
 };
+struct log_found *log_find_add(struct log_find *find);     /* for logs: one more, zeroed */
 void log_find_free(struct log_find *find);
 
 /* What the log tells the decider. */
@@ -97,7 +127,8 @@ struct log_ops {
     void (*flush)(struct log *log, struct log_flush *flush);       /* behind all entries appended before */
     void (*read)(struct log *log, struct log_read *read);
     void (*find)(struct log *log, struct log_find *find);
-    void (*prune)(struct log *log, int64_t ended_before_us);       /* remove ended jobs older than that, in bounded steps */
+    /* Remove ended jobs older than that, in bounded steps, but none that a key names still at `now_us` (wall). */
+    void (*prune)(struct log *log, int64_t ended_before_us, int64_t now_us);
     void (*close)(struct log *log);                                /* everything handed over is durable on return; frees */
 };
 

@@ -24,6 +24,13 @@ struct pipeline_text {
     char *text;                    /* owned */
 };
 
+struct memory_key {
+    char *owner, *key;             /* owned */
+    size_t key_bytes;
+    int64_t job, expires_us;
+    struct sha print;
+};
+
 struct memory_disk {
     struct row **rows;             /* by pos, one reference each; owned */
     size_t rows_count, rows_room;
@@ -32,6 +39,8 @@ struct memory_disk {
     size_t jobs_count;
     struct pipeline_text *pipelines;
     size_t pipelines_count;
+    struct memory_key *keys;       /* by whom and when they were made, which nobody may rely on; owned */
+    size_t keys_count;
     int64_t epoch;
     bool open;
 };
@@ -45,7 +54,7 @@ struct memory {
     struct log_find *finds, **finds_end;
     size_t waiting;                /* entries */
     bool prune_wanted;
-    int64_t prune_before_us;
+    int64_t prune_before_us, prune_now_us;
     bool full, automatic, serving;
 };
 
@@ -87,6 +96,11 @@ void memory_disk_free(struct memory_disk *disk)
         job_free(disk->jobs[i]);
     for (size_t i = 0; i < disk->pipelines_count; i++)
         free(disk->pipelines[i].text);
+    for (size_t i = 0; i < disk->keys_count; i++) {
+        free(disk->keys[i].owner);
+        free(disk->keys[i].key);
+    }
+    free(disk->keys);
     free(disk->rows);
     free(disk->jobs);
     free(disk->pipelines);
@@ -154,6 +168,57 @@ static void add_job(struct memory_disk *disk, const struct log_entry *entry)
         add_pipeline(disk, entry);
 }
 
+/* ---- keys ---- */
+
+static struct memory_key *key_of(const struct memory_disk *disk, const char *owner, struct bytes key)
+{
+    for (size_t i = 0; i < disk->keys_count; i++) {
+        struct memory_key *found = &disk->keys[i];
+        if (!strcmp(found->owner, owner) && bytes_equal((struct bytes){found->key, found->key_bytes}, key))
+            return found;
+    }
+    return NULL;
+}
+
+static void add_key(struct memory_disk *disk, const struct log_entry *entry)
+{
+    const char *owner = entry->owner ? entry->owner : "";
+    struct memory_key *key = key_of(disk, owner, (struct bytes){entry->key, entry->key_bytes});
+    if (!key) {
+        disk->keys = mem_grow(disk->keys, (disk->keys_count + 1) * sizeof *disk->keys);
+        key = &disk->keys[disk->keys_count++];
+        *key = (struct memory_key){mem_text(owner), mem_copy(entry->key, entry->key_bytes), entry->key_bytes, 0, 0, {{0}}};
+    }
+    key->job = entry->row->job;
+    key->expires_us = entry->key_expires_us;
+    key->print = entry->print;
+}
+
+static void remove_keys(struct memory_disk *disk, int64_t job)
+{
+    for (size_t i = disk->keys_count; i-- > 0;) {
+        if (disk->keys[i].job != job)
+            continue;
+        free(disk->keys[i].owner);
+        free(disk->keys[i].key);
+        disk->keys[i] = disk->keys[--disk->keys_count];
+    }
+}
+
+static bool has_key(const struct memory_disk *disk, int64_t job, int64_t now_us)
+{
+    for (size_t i = 0; i < disk->keys_count; i++)
+        if (disk->keys[i].job == job && disk->keys[i].expires_us > now_us)
+            return true;
+    return false;
+}
+
+int64_t memory_key_job(const struct memory_disk *disk, const char *owner, struct bytes key)
+{
+    const struct memory_key *found = key_of(disk, owner, key);
+    return found ? found->job : 0;
+}
+
 static void add_entry(struct memory_disk *disk, const struct log_entry *entry)
 {
     struct row *row = entry->row;
@@ -165,6 +230,10 @@ static void add_entry(struct memory_disk *disk, const struct log_entry *entry)
     disk->rows[disk->rows_count++] = row_ref(row);
     if (row->kind == EVENT_JOB_CREATED)
         add_job(disk, entry);
+    if (entry->key)
+        add_key(disk, entry);
+    if (entry->frees_key)
+        remove_keys(disk, row->job);
     struct memory_job *job = row->kind == EVENT_JOB_SEALED || row->kind == EVENT_JOB_ENDED ? job_of(disk, row->job) : NULL;
     if (!job)
         return;
@@ -186,6 +255,11 @@ static void add_cell(struct memory_job *job, const struct log_cell_page *page)
 
 static void add_flush(struct memory_disk *disk, const struct log_flush *flush)
 {
+    struct memory_job *removed = flush->removed_job ? job_of(disk, flush->removed_job) : NULL;
+    if (removed)
+        removed->state = 3;
+    if (flush->removed_job)
+        return;
     for (size_t i = 0; i < flush->count; i++) {
         const struct log_job_cache *cache = &flush->jobs[i];
         struct memory_job *job = job_of(disk, cache->job);
@@ -273,25 +347,68 @@ static void answer_read(struct memory *memory, struct log_read *read)
     read->done(read->data, read);
 }
 
+static size_t found(struct log_find *find, const struct memory_job *job)
+{
+    struct log_found *found = log_find_add(find);
+    found->job = job->job;
+    found->id = mem_text(job->id);
+    found->owner = mem_text(job->owner);
+    found->fold = job->fold.count ? mem_copy(job->fold.at, job->fold.count) : NULL;
+    found->fold_bytes = job->fold.count;
+    return job->fold.count;
+}
+
+static void find_page(const struct memory_disk *disk, struct log_find *find)
+{
+    size_t bytes = 0;
+    for (size_t i = disk->jobs_count; i-- > 0;) {
+        const struct memory_job *job = disk->jobs[i];
+        if (job->job >= find->before || job->state == 3 || (find->owner && strcmp(find->owner, job->owner)))
+            continue;
+        if (find->found_count == find->limit || bytes > LIMIT_READ_BYTES)
+            return;
+        bytes += found(find, job);
+    }
+    find->end = true;
+}
+
+static void find_cells(struct memory_job *job, struct log_find *find)
+{
+    find->cells = mem_new(find->pages_count * sizeof *find->cells);
+    for (size_t i = 0; i < find->pages_count; i++) {
+        struct buf *cell = map_get(&job->cells, (uint64_t)find->pages[i] + 1);
+        if (cell)
+            find->cells[find->cells_count++] = (struct log_cell_page){find->pages[i], mem_copy(cell->at, cell->count), cell->count};
+    }
+}
+
 static void answer_find(struct memory *memory, struct log_find *find)
 {
-    for (size_t i = 0; i < memory->disk->jobs_count; i++) {
-        struct memory_job *job = memory->disk->jobs[i];
-        if (!bytes_equal(bytes_of(job->id), bytes_of(find->id)))
+    const struct memory_disk *disk = memory->disk;
+    const struct memory_key *key = find->by == LOG_BY_KEY ? key_of(disk, find->owner, (struct bytes){find->key, find->key_bytes}) : NULL;
+    int64_t number = key && (!key->expires_us || key->expires_us > find->now_us) ? key->job : find->by == LOG_BY_NUMBER ? find->before : 0;
+    if (find->by == LOG_BY_PAGE)
+        find_page(disk, find);
+    for (size_t i = 0; i < disk->jobs_count && find->by != LOG_BY_PAGE; i++) {
+        struct memory_job *job = disk->jobs[i];
+        bool wanted = find->by == LOG_BY_ID ? !strcmp(job->id, find->id) : job->job == number;
+        if (!wanted || job->state == 3)
             continue;
-        find->found = true;
-        find->job = job->job;
-        find->owner = mem_text(job->owner);
-        find->fold = job->fold.count ? mem_copy(job->fold.at, job->fold.count) : NULL;
-        find->fold_bytes = job->fold.count;
-        find->created_pos = job->places_count ? job->places[0] : 0;
+        found(find, job);
+        find_cells(job, find);
+        if (key)
+            find->print = key->print;
     }
     find->done(find->data, find);
 }
 
-/* As on disk, a job goes only when all its rows are flushed. */
+/* As on disk, a job goes only when all its rows are flushed, and when nobody's key names it or it was deleted. */
 static bool may_go(const struct memory *memory, const struct memory_job *job)
 {
+    if (job->state == 3)
+        return true;
+    if (has_key(memory->disk, job->job, memory->prune_now_us))
+        return false;
     const struct row *last = job->places_count ? row_at(memory->disk, job->places[job->places_count - 1]) : NULL;
     return job->state == 2 && job->ended_at_us < memory->prune_before_us && last && last->kind == EVENT_JOB_ENDED;
 }
@@ -315,6 +432,7 @@ static void prune(struct memory *memory)
                 disk->rows[rows_kept++] = disk->rows[k];
         }
         disk->rows_count = rows_kept;
+        remove_keys(disk, job->job);
         if (memory->log.client.pruned)
             memory->log.client.pruned(memory->log.client.data, job->job);
         job_free(job);
@@ -372,11 +490,12 @@ static void log_find(struct log *log, struct log_find *find)
     serve(memory);
 }
 
-static void log_prune(struct log *log, int64_t ended_before_us)
+static void log_prune(struct log *log, int64_t ended_before_us, int64_t now_us)
 {
     struct memory *memory = of(log);
     memory->prune_wanted = true;
     memory->prune_before_us = ended_before_us;
+    memory->prune_now_us = now_us;
     serve(memory);
 }
 
@@ -390,6 +509,7 @@ static struct log_flush *take_flushes(struct memory *memory)
     struct log_flush *taken = memory->flushes, **end = &taken;
     while (*end && (!memory->entries || (*end)->pos < memory->entries->row->pos)) {
         add_flush(memory->disk, *end);
+        memory->prune_wanted = memory->prune_wanted || (*end)->removed_job;
         end = &(*end)->next;
     }
     if (!(memory->flushes = *end))

@@ -204,12 +204,12 @@ TEST(memory_prunes_what_has_ended_and_is_flushed)
     memory_auto(hand, true);
     append(EVENT_JOB_CREATED);
     append(EVENT_JOB_ENDED);
-    hand->ops->prune(hand, 100);
+    hand->ops->prune(hand, 100, 0);
     CHECK_INT(told.pruned, 0);
     flush(1);
-    hand->ops->prune(hand, 2);
+    hand->ops->prune(hand, 2, 0);
     CHECK_INT(told.pruned, 0);
-    hand->ops->prune(hand, 100);
+    hand->ops->prune(hand, 100, 0);
     CHECK_INT(told.pruned, 1);
     CHECK(!memory_row(disk, 1) && memory_last_pos(disk) == 2);
     leave();

@@ -101,25 +101,40 @@ struct search {
     void *data;
 };
 
-static struct live *read_back(struct store *store, const struct log_find *find)
+struct live *live_of_cache(struct store *store, struct job *job)
 {
-    struct live *live = store_get(store, bytes_of(find->id));
-    if (live || !find->found || !find->fold)
-        return live;
-    struct job *job = snapshot_read((struct bytes){find->fold, find->fold_bytes}, NULL);
-    if (!job)
-        return NULL;
-    live = live_new(store, job, NULL);
+    struct live *live = live_new(store, job, NULL);
     live->durable_seq = job->seq;
     live->fresh_from = job->seq + 1;
     live_register(live);
     return live;
 }
 
+int live_read_back(struct store *store, const struct log_found *found, struct live **ret)
+{
+    struct live *live = store_get_number(store, found->job);
+    struct job *job = live || !found->fold ? NULL : snapshot_read((struct bytes){found->fold, found->fold_bytes}, NULL);
+    if (job && !job->ended) {
+        job_free(job);
+        return BACK_AGAIN;
+    }
+    if (job)
+        live = live_of_cache(store, job);
+    *ret = live && !live->gone ? live : NULL;
+    return BACK_DONE;
+}
+
+static void look(struct search *search, const char *id);
+
 static void found(void *data, struct log_find *find)
 {
     struct search *search = data;
-    struct live *live = read_back(search->store, find);
+    struct live *live = NULL;
+    if (find->found_count && !find->error && live_read_back(search->store, &find->found[0], &live) == BACK_AGAIN) {
+        look(search, find->id);
+        log_find_free(find);
+        return;
+    }
     list_leave(&search->link);
     if (live)
         live->refs++;
@@ -129,21 +144,28 @@ static void found(void *data, struct log_find *find)
     free(search);
 }
 
+static void look(struct search *search, const char *id)
+{
+    struct log_find *find = MEM_NEW(struct log_find);
+    find->by = LOG_BY_ID;
+    find->id = mem_text(id);
+    find->done = found;
+    find->data = search;
+    search->store->log->ops->find(search->store->log, find);
+}
+
 void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data)
 {
-    struct live *live = store_get(store, id);
+    struct live *live = map_get_text(&store->ids, id);
     if (live || id.count != 32) {
-        done(data, live);
+        done(data, live && !live->gone ? live : NULL);
         return;
     }
     struct search *search = MEM_NEW(struct search);
     *search = (struct search){.store = store, .done = done, .data = data};
     list_push(&store->searches, &search->link);
-    struct log_find *find = MEM_NEW(struct log_find);
-    find->id = mem_copy(id.at, id.count);
-    find->done = found;
-    find->data = search;
-    store->log->ops->find(store->log, find);
+    char *text MEM_OWNED = mem_copy(id.at, id.count);
+    look(search, text);
 }
 
 /* The log is closed or gone: it answers nobody any more. */
@@ -153,4 +175,8 @@ void store_read_forget(struct store *store)
         free(LIST_OF(link, struct store_read, link));
     for (struct list *link; (link = list_pop(&store->searches));)
         free(LIST_OF(link, struct search, link));
+    key_forget(store);
+    listing_forget(store);
+    items_forget(store);
+    removal_forget(store);
 }

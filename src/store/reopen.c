@@ -176,6 +176,8 @@ static void log_full(void *data, bool full)
 static void log_pruned(void *data, int64_t job)
 {
     struct live *live = store_get_number(data, job);
+    if (live)
+        live->gone = true;
     if (live && list_empty(&live->news)) {    /* whoever still reads it finds out that there is nothing more */
         list_push(&live->store->news, &live->news);
         tail_news(live->store);

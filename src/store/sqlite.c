@@ -51,12 +51,13 @@ static void log_flush(struct log *log, struct log_flush *flush)
     unlock_writer(s);
 }
 
-static void log_prune(struct log *log, int64_t ended_before_us)
+static void log_prune(struct log *log, int64_t ended_before_us, int64_t now_us)
 {
     struct sqlite *s = of(log);
     pthread_mutex_lock(&s->write_mutex);
     s->prune_wanted = true;
     s->prune_before_us = ended_before_us;
+    s->prune_now_us = now_us;
     unlock_writer(s);
 }
 
@@ -184,7 +185,7 @@ static int open_all(struct sqlite *s, struct log_opening *opening, struct proble
     if (open_tell(s, opening, problem) < 0 || base_open_reader(s, problem) < 0)
         return -1;
     s->sweeping = s->blobs != NULL;
-    prune_begin(s, 0);             /* goes on with what an earlier process began */
+    prune_begin(s, 0, 0);             /* goes on with what an earlier process began */
     return start_threads(s, problem);
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FORMAT = 1 };      /* user_version of what this program writes */
+enum { FORMAT = 2 };      /* user_version of what this program writes */
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"
@@ -27,6 +27,15 @@ static const char schema[] =
     "CREATE INDEX blob_job  ON blob_use (job);"
     "INSERT INTO mark VALUES (1, 0);"
     "PRAGMA user_version = 1;"
+    "COMMIT;";
+
+/* From format 1 to 2: idempotency keys. */
+static const char keys_schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE idem     (owner TEXT NOT NULL, key TEXT NOT NULL, job INTEGER NOT NULL, print BLOB NOT NULL,"
+    "                       expires_at INTEGER NOT NULL, PRIMARY KEY (owner, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX idem_job  ON idem (job);"
+    "PRAGMA user_version = 2;"
     "COMMIT;";
 
 int64_t base_now_us(void)
@@ -120,9 +129,10 @@ static int make_or_check_schema(struct sqlite *s, struct problem *problem)
                            "wrote it, or name another data directory.", s->dir, (long long)format, FORMAT);
     if (format == FORMAT)
         return 0;
-    if (base_number(db, "SELECT count(*) FROM sqlite_schema", 1))
+    if (format == 0 && base_number(db, "SELECT count(*) FROM sqlite_schema", 1))
         return problem_set(problem, "%s/log.db is a database of another program: name another data directory.", s->dir);
-    if (sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK)
+    if ((format == 0 && sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK) ||
+        sqlite3_exec(db, keys_schema, NULL, NULL, NULL) != SQLITE_OK)
         return base_problem(s, problem, "could not be set up");
     return 0;
 }

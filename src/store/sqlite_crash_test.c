@@ -83,7 +83,7 @@ static void use_unsafe_syncs(void)
 static void prune_and_die(void)
 {
     syncs_left = 12;
-    desk.log->ops->prune(desk.log, INT64_MAX);
+    desk.log->ops->prune(desk.log, INT64_MAX, 0);
     for (;;)
         desk_turn(&desk);
 }

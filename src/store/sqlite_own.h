@@ -23,6 +23,9 @@
     X(PIPELINE,     "INSERT OR IGNORE INTO pipeline VALUES (?,?)") \
     X(JOB,          "INSERT INTO job (job, id, owner, pipeline, state, created_at) VALUES (?,?,?,?,0,?)") \
     X(JOB_STATE,    "UPDATE job SET state=?2, ended_at=?3 WHERE job=?1") \
+    X(IDEM,         "INSERT OR REPLACE INTO idem VALUES (?,?,?,?,?)") \
+    X(IDEM_GONE,    "DELETE FROM idem WHERE job=?") \
+    X(IDEM_ALIVE,   "SELECT 1 FROM idem WHERE job=? AND expires_at>? LIMIT 1") \
     X(USE,          "INSERT OR IGNORE INTO blob_use VALUES (?,?)") \
     X(FOLD,         "UPDATE job SET fold=coalesce(?2, fold) WHERE job=?1 AND state<3") \
     X(LAST_PLACE,   "SELECT first_seq, count, deltas FROM place WHERE job=? ORDER BY first_seq DESC LIMIT 1") \
@@ -46,7 +49,13 @@
     X(COMMIT,       "COMMIT") \
     X(PLACE,        "SELECT first_seq, count, deltas FROM place WHERE job=? AND first_seq<=? ORDER BY first_seq DESC LIMIT 1") \
     X(EVENT,        "SELECT pos, job, seq, epoch, at, kind, item, attempt, body FROM event WHERE pos=?") \
-    X(FIND,         "SELECT job, owner, fold FROM job WHERE id=? AND state<3")
+    X(FIND,         "SELECT job, id, owner, fold FROM job WHERE id=? AND state<3") \
+    X(FIND_NUMBER,  "SELECT job, id, owner, fold FROM job WHERE job=? AND state<3") \
+    X(FIND_KEY,     "SELECT j.job, j.id, j.owner, j.fold, i.print FROM idem i CROSS JOIN job j ON j.job=i.job " \
+                    "WHERE i.owner=? AND i.key=? AND (i.expires_at=0 OR i.expires_at>?) AND j.state<3") \
+    X(PAGE,         "SELECT job, id, owner, fold FROM job WHERE job<? AND state<3 ORDER BY job DESC LIMIT ?") \
+    X(OWNER_PAGE,   "SELECT job, id, owner, fold FROM job WHERE job<? AND owner=?3 AND state<3 ORDER BY job DESC LIMIT ?2") \
+    X(CELL,         "SELECT body FROM cell WHERE job=? AND page=?")
 
 #define X(name, text) WRITE_##name,
 enum { WRITE_STATEMENTS(X) WRITE_COUNT };
@@ -60,6 +69,7 @@ enum { BUSY_MS = 2000 };           /* how long a connection waits for another pr
 struct prune {
     bool active;
     int64_t ended_before_us;       /* jobs that ended earlier go; those in state 3 go in any case */
+    int64_t now_us;                /* wall; a key that lives on behind it keeps its job */
     int64_t scanned;               /* jobs up to this number were looked at */
     int64_t job;                   /* is going; 0 none */
 };
@@ -94,7 +104,7 @@ struct sqlite {
     bool write_waits;              /* the thread sleeps and wants a signal */
     bool write_closing;
     bool prune_wanted;
-    int64_t prune_before_us;
+    int64_t prune_before_us, prune_now_us;
 
     /* The read thread's. */
     pthread_t reader;
@@ -133,7 +143,7 @@ int write_commit(struct sqlite *s, int rc);           /* COMMIT if rc is SQLITE_
 int write_one(struct sqlite *s, int statement);       /* base_run of a write statement */
 
 /* sqlite_prune.c */
-void prune_begin(struct sqlite *s, int64_t ended_before_us);
+void prune_begin(struct sqlite *s, int64_t ended_before_us, int64_t now_us);
 void prune_step(struct sqlite *s);                    /* one bounded transaction; clears prune.active at the end */
 void sweep_step(struct sqlite *s);                    /* clears sweeping at the end */
 

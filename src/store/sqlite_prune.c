@@ -1,4 +1,4 @@
-/* Removal of jobs whose time has passed. A job goes in steps, each a transaction of at most LIMIT_PRUNE_ROWS rows: state 3; its rows
+/* Removal of jobs whose time has passed, or that were deleted (they are in state 3 already). A job goes in steps, each a transaction of at most LIMIT_PRUNE_ROWS rows: state 3; its rows
  * with their page of places, page by page from the front; its cells and uses of blobs; the job itself. A step needs nothing but
  * what the database says, so after a crash the scan finds the job in state 3 and goes on.
  *
@@ -15,13 +15,15 @@ struct unused {
     size_t count;
 };
 
-void prune_begin(struct sqlite *s, int64_t ended_before_us)
+void prune_begin(struct sqlite *s, int64_t ended_before_us, int64_t now_us)
 {
     struct prune *prune = &s->prune;
     prune->active = true;
     prune->scanned = 0;
     if (ended_before_us > prune->ended_before_us)
         prune->ended_before_us = ended_before_us;
+    if (now_us > prune->now_us)
+        prune->now_us = now_us;
     if (s->blobs && !s->sweeping && blob_take_abandoned(s->blobs)) {
         s->sweep = (struct blob_sweep){0};
         s->sweeping = true;
@@ -54,6 +56,15 @@ static bool is_flushed(struct sqlite *s, int64_t job)
     return ended;
 }
 
+static bool has_key(struct sqlite *s, int64_t job)
+{
+    sqlite3_stmt *stmt = bind_job(s, WRITE_IDEM_ALIVE, job);
+    sqlite3_bind_int64(stmt, 2, s->prune.now_us);
+    int rc = sqlite3_step(stmt);
+    sqlite3_reset(stmt);
+    return rc != SQLITE_DONE;      /* in doubt it has */
+}
+
 /* Looks at the next jobs for one that must go. Answers its number, or 0, and says how far it looked and whether that was the end. */
 static int64_t scan(struct sqlite *s, int *ret_state, bool *ret_end)
 {
@@ -64,7 +75,7 @@ static int64_t scan(struct sqlite *s, int *ret_state, bool *ret_end)
         int state = sqlite3_column_int(stmt, 1);
         int64_t job = s->prune.scanned = sqlite3_column_int64(stmt, 0);
         bool old = state == 2 && sqlite3_column_int64(stmt, 2) < s->prune.ended_before_us;
-        if (state == 3 || (old && is_flushed(s, job)))
+        if (state == 3 || (old && is_flushed(s, job) && !has_key(s, job)))
             found = job;
         *ret_state = state;
         *ret_end = false;
@@ -157,8 +168,11 @@ static int remove_rest(struct sqlite *s, int64_t job, struct unused *unused, boo
     rc = remove_uses(s, job, unused);
     if (rc != SQLITE_OK || sqlite3_total_changes(s->write_db) - before == LIMIT_PRUNE_ROWS)
         return rc;
+    bind_job(s, WRITE_IDEM_GONE, job);
+    rc = write_one(s, WRITE_IDEM_GONE);
     bind_job(s, WRITE_JOB_GONE, job);
-    rc = write_one(s, WRITE_JOB_GONE);
+    if (rc == SQLITE_OK)
+        rc = write_one(s, WRITE_JOB_GONE);
     *ret_gone = rc == SQLITE_OK;
     return rc;
 }

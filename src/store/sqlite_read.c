@@ -94,38 +94,102 @@ static void answer_read(struct sqlite *s, struct log_read *read)
     outbox_add_read(s->outbox, read);
 }
 
-/* The position of the job's first row, 0 when the place cache does not know it. */
-static uint64_t first_pos(struct sqlite *s, int64_t job)
+/* ---- jobs ---- */
+
+static char *copy(struct bytes text)
 {
-    sqlite3_stmt *stmt = s->read[READ_PLACE];
-    uint64_t pos = 0;
-    sqlite3_bind_int64(stmt, 1, job);
-    sqlite3_bind_int64(stmt, 2, 1);
-    if (sqlite3_step(stmt) == SQLITE_ROW) {
-        struct bytes deltas = base_bytes(stmt, 2);
-        place_next(&deltas, &pos);
+    return text.at ? mem_copy(text.at, text.count) : mem_text("");
+}
+
+/* From the columns job, id, owner, fold. Answers its bytes. */
+static size_t add_found(struct log_find *find, sqlite3_stmt *stmt)
+{
+    struct log_found *found = log_find_add(find);
+    struct bytes fold = base_bytes(stmt, 3);
+    found->job = sqlite3_column_int64(stmt, 0);
+    found->id = copy(base_bytes(stmt, 1));
+    found->owner = copy(base_bytes(stmt, 2));
+    found->fold = fold.at ? mem_copy(fold.at, fold.count) : NULL;
+    found->fold_bytes = fold.count;
+    return fold.count;
+}
+
+static sqlite3_stmt *ask_page(struct sqlite *s, const struct log_find *find)
+{
+    sqlite3_stmt *stmt = s->read[find->owner ? READ_OWNER_PAGE : READ_PAGE];
+    sqlite3_bind_int64(stmt, 1, find->before);
+    sqlite3_bind_int64(stmt, 2, (int64_t)find->limit);
+    if (find->owner)
+        sqlite3_bind_text(stmt, 3, find->owner, -1, SQLITE_STATIC);
+    return stmt;
+}
+
+static sqlite3_stmt *ask_key(struct sqlite *s, const struct log_find *find)
+{
+    sqlite3_stmt *stmt = s->read[READ_FIND_KEY];
+    sqlite3_bind_text(stmt, 1, find->owner, -1, SQLITE_STATIC);
+    sqlite3_bind_text64(stmt, 2, find->key, find->key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+    sqlite3_bind_int64(stmt, 3, find->now_us);
+    return stmt;
+}
+
+static sqlite3_stmt *ask_find(struct sqlite *s, const struct log_find *find)
+{
+    if (find->by == LOG_BY_PAGE)
+        return ask_page(s, find);
+    if (find->by == LOG_BY_KEY)
+        return ask_key(s, find);
+    sqlite3_stmt *stmt = s->read[find->by == LOG_BY_ID ? READ_FIND : READ_FIND_NUMBER];
+    if (find->by == LOG_BY_ID)
+        sqlite3_bind_text(stmt, 1, find->id, -1, SQLITE_STATIC);
+    else
+        sqlite3_bind_int64(stmt, 1, find->before);
+    return stmt;
+}
+
+static int find_jobs(struct sqlite *s, struct log_find *find)
+{
+    sqlite3_stmt *stmt = ask_find(s, find);
+    size_t bytes = 0;
+    int rc = SQLITE_ROW;
+    while (bytes <= LIMIT_READ_BYTES && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        bytes += add_found(find, stmt);
+        struct bytes print = find->by == LOG_BY_KEY ? base_bytes(stmt, 4) : (struct bytes){0};
+        if (print.count == SHA_SIZE)
+            memcpy(find->print.at, print.at, SHA_SIZE);
     }
     sqlite3_reset(stmt);
-    return pos;
+    find->end = rc == SQLITE_DONE && find->found_count < find->limit;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int find_cells(struct sqlite *s, struct log_find *find)
+{
+    sqlite3_stmt *stmt = s->read[READ_CELL];
+    int rc = SQLITE_DONE;
+    find->cells = mem_new(find->pages_count * sizeof *find->cells);
+    for (size_t i = 0; i < find->pages_count && (rc == SQLITE_ROW || rc == SQLITE_DONE); i++) {
+        sqlite3_bind_int64(stmt, 1, find->before);
+        sqlite3_bind_int64(stmt, 2, find->pages[i]);
+        rc = sqlite3_step(stmt);
+        struct bytes body = rc == SQLITE_ROW ? base_bytes(stmt, 0) : (struct bytes){0};
+        if (body.at)
+            find->cells[find->cells_count++] = (struct log_cell_page){find->pages[i], mem_copy(body.at, body.count), body.count};
+        sqlite3_reset(stmt);
+    }
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 static void answer_find(struct sqlite *s, struct log_find *find)
 {
-    sqlite3_stmt *stmt = s->read[READ_FIND];
-    base_run(s->read[READ_BEGIN]);
-    sqlite3_bind_text(stmt, 1, find->id, -1, SQLITE_STATIC);
-    if (sqlite3_step(stmt) == SQLITE_ROW) {
-        struct bytes owner = base_bytes(stmt, 1), fold = base_bytes(stmt, 2);
-        find->found = true;
-        find->job = sqlite3_column_int64(stmt, 0);
-        find->owner = mem_copy(owner.at, owner.count);
-        find->fold = fold.at ? mem_copy(fold.at, fold.count) : NULL;
-        find->fold_bytes = fold.count;
-    }
-    sqlite3_reset(stmt);
-    if (find->found)
-        find->created_pos = first_pos(s, find->job);
+    int rc = base_run(s->read[READ_BEGIN]);
+    if (rc == SQLITE_OK)
+        rc = find_jobs(s, find);
+    if (rc == SQLITE_OK && find->pages_count)
+        rc = find_cells(s, find);
     base_run(s->read[READ_COMMIT]);
+    if (rc != SQLITE_OK)
+        find->error = -EIO;
     outbox_add_find(s->outbox, find);
 }
 
@@ -149,8 +213,10 @@ static bool next_question(struct sqlite *s, struct log_read **ret_read, struct l
         read->error = -ECANCELED;
         outbox_add_read(s->outbox, read);
     }
-    if (find)
+    if (find) {
+        find->error = -ECANCELED;
         outbox_add_find(s->outbox, find);
+    }
     *ret_read = NULL;
     *ret_find = NULL;
     return read || find;

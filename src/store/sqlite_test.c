@@ -163,16 +163,17 @@ TEST(jobs_are_found_by_their_id)
     some_job(2, 1);
     desk_settle(&desk);
     struct log_find *find = desk_find(&desk, "job 2");
-    CHECK(find->found && find->job == 2 && !find->fold && !find->created_pos);
-    CHECK_TEXT(find->owner, "owner");
+    CHECK(find->found_count == 1 && find->found[0].job == 2 && !find->found[0].fold);
+    CHECK_TEXT(find->found[0].id, "job 2");
+    CHECK_TEXT(find->found[0].owner, "owner");
     log_find_free(find);
     desk_flush(&desk, true);
     find = desk_find(&desk, "job 2");
-    CHECK(find->found && find->created_pos == 4);
-    CHECK_BYTES(((struct bytes){find->fold, find->fold_bytes}), BYTES("fold 3"));
+    CHECK_INT(find->found_count, 1);
+    CHECK_BYTES(((struct bytes){find->found[0].fold, find->found[0].fold_bytes}), BYTES("fold 3"));
     log_find_free(find);
     find = desk_find(&desk, "job 9");
-    CHECK(!find->found);
+    CHECK(!find->found_count && !find->error);
     log_find_free(find);
     desk_done(&desk);
 }
@@ -242,7 +243,7 @@ static bool blob_is_there(const struct sha *sha)
 
 static void prune_until(int64_t job)
 {
-    desk.log->ops->prune(desk.log, INT64_MAX);
+    desk.log->ops->prune(desk.log, INT64_MAX, 0);
     while (desk.pruned != job)
         desk_turn(&desk);
 }
@@ -273,7 +274,7 @@ TEST(pruning_removes_old_jobs_and_blobs_that_nobody_uses)
     is_run(read = desk_read(&desk, 2, 1), 1, 13);
     log_read_free(read);
     struct log_find *find = desk_find(&desk, "job 1");
-    CHECK(!find->found);
+    CHECK(!find->found_count && !find->error);
     log_find_free(find);
     CHECK_INT(desk_query(&desk, "SELECT count(*) FROM event"), 13);
     CHECK_INT(desk_query(&desk, "SELECT (SELECT count(*) FROM place WHERE job=1) + (SELECT count(*) FROM cell WHERE job=1) + "
@@ -299,7 +300,7 @@ TEST(positions_are_not_used_again_when_everything_was_pruned)
 /* Whether a prune went as far as job 2, and left job 1 alone. */
 static void spares_job_1(int64_t ended_before_us)
 {
-    desk.log->ops->prune(desk.log, ended_before_us);
+    desk.log->ops->prune(desk.log, ended_before_us, 0);
     while (desk.pruned != 2)
         desk_turn(&desk);
     CHECK_INT(desk_query(&desk, "SELECT state FROM job WHERE job=1"), 2);
@@ -367,7 +368,7 @@ TEST(files_that_were_given_up_are_swept_with_a_later_pruning)
         usleep(10000);                 /* the sweep of the start is over then */
     blob_abandon(desk.blobs, &abandoned);
     while (blob_is_there(&abandoned)) {
-        desk.log->ops->prune(desk.log, 0);
+        desk.log->ops->prune(desk.log, 0, 0);
         usleep(10000);
     }
     CHECK(blob_is_there(&kept) && !blob_take_abandoned(desk.blobs));

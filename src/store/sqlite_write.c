@@ -1,7 +1,7 @@
 /* The log thread. It sleeps until something is handed over, then makes groups:
  *
  *     BEGIN IMMEDIATE
- *       rows in order          event, and exactly with it: pipeline, job, job.state, blob_use
+ *       rows in order          event, and exactly with it: pipeline, job, job.state, idem, blob_use
  *       flushes that are due   place, cell, job.fold, mark: those whose pos is not behind a row that still waits
  *     COMMIT  (fsync)          then one message to the loop: durable up to the last row's pos
  *
@@ -191,6 +191,17 @@ static int write_job(struct sqlite *s, const struct log_entry *entry)
     return rc == SQLITE_OK ? write_one(s, WRITE_JOB) : rc;
 }
 
+static int write_key(struct sqlite *s, const struct log_entry *entry)
+{
+    sqlite3_stmt *stmt = s->write[WRITE_IDEM];
+    sqlite3_bind_text(stmt, 1, entry->owner ? entry->owner : "", -1, SQLITE_STATIC);
+    sqlite3_bind_text64(stmt, 2, entry->key, entry->key_bytes, SQLITE_STATIC, SQLITE_UTF8);
+    sqlite3_bind_int64(stmt, 3, entry->row->job);
+    bind_view(stmt, 4, entry->print.at, SHA_SIZE);
+    sqlite3_bind_int64(stmt, 5, entry->key_expires_us);
+    return write_one(s, WRITE_IDEM);
+}
+
 static int write_job_state(struct sqlite *s, const struct row *row)
 {
     sqlite3_stmt *stmt = s->write[WRITE_JOB_STATE];
@@ -212,6 +223,10 @@ static int write_entry(struct sqlite *s, const struct log_entry *entry)
         rc = write_job(s, entry);
     if (rc == SQLITE_OK && (row->kind == EVENT_JOB_SEALED || row->kind == EVENT_JOB_ENDED))
         rc = write_job_state(s, row);
+    if (rc == SQLITE_OK && entry->key)
+        rc = write_key(s, entry);
+    if (rc == SQLITE_OK && entry->frees_key)
+        rc = write_for_job(s, WRITE_IDEM_GONE, row->job);
     for (size_t i = 0; i < entry->blobs_count && rc == SQLITE_OK; i++) {
         bind_view(s->write[WRITE_USE], 1, entry->blobs[i].at, SHA_SIZE);
         sqlite3_bind_int64(s->write[WRITE_USE], 2, row->job);
@@ -296,6 +311,8 @@ static int write_cache(struct sqlite *s, const struct log_job_cache *cache)
 static int write_flush(struct sqlite *s, const struct log_flush *flush)
 {
     int rc = SQLITE_OK;
+    if (flush->removed_job)        /* the steps of pruning find it in state 3 and do the rest */
+        return write_for_job(s, WRITE_JOB_GOING, flush->removed_job);
     for (size_t i = 0; i < flush->count && rc == SQLITE_OK; i++)
         rc = write_cache(s, &flush->jobs[i]);
     sqlite3_bind_int64(s->write[WRITE_MARK], 1, (int64_t)flush->pos);
@@ -332,6 +349,9 @@ static void commit_group(struct sqlite *s, struct group *group)
         sleep_until(base_now_us() + FULL_RETRY_US);
         s->last_begin_us = base_now_us();
     }
+    for (const struct log_flush *flush = group->flushes; flush; flush = flush->next)
+        if (flush->removed_job)
+            prune_begin(s, 0, 0);
     outbox_add_commit(s->outbox, group->last_pos, group->flushes);
     for (struct log_entry *entry = group->entries, *next; entry; entry = next) {
         next = entry->next;
@@ -385,7 +405,7 @@ static enum work choose(struct sqlite *s, int64_t now, int64_t *ret_until)
 {
     bool queued = s->entries || s->flushes;
     if (s->prune_wanted)
-        prune_begin(s, s->prune_before_us);
+        prune_begin(s, s->prune_before_us, s->prune_now_us);
     s->prune_wanted = false;
     if (s->write_closing)
         return queued ? WORK_GROUP : WORK_END;

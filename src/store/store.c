@@ -17,6 +17,10 @@ struct store *store_new(const struct store_world *world)
     list_init(&store->leaving);
     list_init(&store->reads);
     list_init(&store->searches);
+    list_init(&store->key_asks);
+    list_init(&store->listings);
+    list_init(&store->item_asks);
+    list_init(&store->removals);
     reopen_prepare(store);
     return store;
 }

@@ -79,8 +79,9 @@ struct store_job {
     bool ordered;
     bool open;                            /* items start as they are added, before the seal; lives on over a restart */
     struct bytes retry_of, trace;
-    /* Idempotency: not empty = (owner, key) names this job from now on, for `key_ttl_us`; written in its event's own transaction. Ask
-     * store_find_key() first, in the same turn of the loop. */
+    /* Idempotency: not empty = (owner, key) names this job from now on, for `key_ttl_us` (0 = as long as the job is there); written in
+     * its event's own transaction. While a key with a time lives, pruning leaves its job alone. At most LIMIT_KEY_BYTES. Ask
+     * store_find_key() first, and create in its answer. */
     struct bytes key;
     struct sha print;                     /* of what was asked for: a repeat must have the same */
     int64_t key_ttl_us;
@@ -115,7 +116,7 @@ struct store_list_want {
     int64_t before;                       /* jobs with a number below this; INT64_MAX = from the newest */
     size_t limit;                         /* 1 … LIMIT_LIST_JOBS */
 };
-/* `lives` borrowed, as from store_get; `more`: at least one further job fits the want. error < 0: the log could not be read. */
+/* `lives` borrowed, as from store_get, and as of now: hold what rests on them until store_when(store_pos()); `more`: at least one further job fits the want. error < 0: the log could not be read. */
 typedef void store_list_fn(void *data, struct live **lives, size_t count, bool more, int error);
 void store_list(struct store *store, const struct store_list_want *want, store_list_fn *done, void *data);
 
@@ -176,6 +177,7 @@ void store_set_client(struct store *store, const struct store_client *client);
 
 /* Write the caches behind the log when they are due (each second while dirty; also by themselves every LIMIT_FLUSH_EVENTS). */
 void store_flush(struct store *store);
+/* Remove what ended before that time, in bounded steps on the log's thread; jobs that an idempotency key still names stay. */
 void store_prune(struct store *store, int64_t ended_before_us);
 
 /* Look at every event as it becomes durable, before its watchers are told: for numbers and logs. One at a time; NULL = nobody. */
@@ -199,8 +201,6 @@ void store_unwatch(struct watcher *watcher);          /* harmless when zeroed or
  * the tip). STORE_ON_DISK: ask store_read. */
 enum { STORE_ON_DISK = -1 };
 int store_rows(struct live *live, uint64_t from_seq, struct row **ret, int max);
-/* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
- * could not be read. The request may be given up with store_read_drop: then `done` is never called. NULL when it was answered at once. */
 /* Items by their index, at most LIMIT_READ_ROWS of them, of an open or an ended job. `state` is as of now; hold what rests on it until
  * store_when(job->pos). */
 struct store_item {
@@ -210,12 +210,15 @@ struct store_item {
     struct row *word;                     /* item.done, item.failed, item.stepped …: its last word; NULL = it has said nothing yet, or was skipped */
 };
 typedef void store_items_fn(void *data, const struct store_item *items, size_t count, int error);
-/* `done` once, at once or later, from the loop; error < 0: the log could not be read. */
+/* `done` once, at once or later, from the loop, with all of them in the order asked for (up to 24 MiB of words, were all as long as they
+ * may be); error < 0: -ENOENT the job was removed meanwhile, else the log could not be read. Each index is below job->total. */
 void store_items(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data);
 /* The states of items from … of an open or ended job without their words, for filters: answers by `done` with ≤ 8,192 of them
- * (state and index only, spec and word empty). */
+ * (state and index only, spec and word empty), at least one unless `from` is behind the last. Go on behind the last one answered. */
 void store_states(struct store *store, struct live *live, int64_t from, store_items_fn *done, void *data);
 
+/* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
+ * could not be read. The request may be given up with store_read_drop: then `done` is never called. NULL when it was answered at once. */
 struct store_read;
 typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data);

@@ -170,6 +170,8 @@ void tail_durable(struct store *store, uint64_t pos)
         store->pending_count--;
         store->queued_bytes -= done.bytes;
         done.live->durable_seq = done.seq;
+        if (done.seq == 1)         /* job.created, and its key with it */
+            key_drop(done.live);
         tell_seen(store, &done);
         if (list_empty(&done.live->news))
             list_push(&store->news, &done.live->news);
