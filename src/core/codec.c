@@ -55,6 +55,8 @@ static void put_created(struct buf *buf, const struct event *event)
     json_put_int(buf, "in_flight", event->created.in_flight);
     json_put_flag(buf, "ordered", event->created.ordered);
     json_put_bytes(buf, "result_key", event->created.result_key);
+    if (event->created.open)    /* left away otherwise: most jobs are not */
+        json_put_flag(buf, "open", true);
     put_text_if(buf, "retry_of", event->created.retry_of);
     put_text_if(buf, "trace", event->created.trace);
 }
@@ -249,6 +251,7 @@ static int get_created(const struct row *row, struct json_object *tree, struct e
     event->created.trace = get_text(tree, "trace");
     event->created.in_flight = (uint32_t)json_get_int(tree, "in_flight", 1);
     event->created.ordered = json_get_bool(tree, "ordered", false);
+    event->created.open = json_get_bool(tree, "open", false);
     if (!event->created.id.count)
         return bad(row, problem, "id");
     return get_sha(tree, "hash", &event->created.hash) ? bad(row, problem, "hash") : 0;

@@ -85,6 +85,7 @@ struct event {
             struct sha hash;    /* of the pipeline's text */
             uint32_t in_flight; /* items that may run at once */
             bool ordered;       /* strictly one after another, retries included */
+            bool open;          /* items start as they are added, before the seal */
         } created;
         struct {
             int64_t first;      /* index of items[0] */

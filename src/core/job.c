@@ -93,7 +93,8 @@ static void apply_created(struct job *job, const struct event *event)
     job->hash = event->created.hash;
     job->in_flight = event->created.in_flight;
     job->ordered = event->created.ordered;
-    job->created_us = event->at_us;
+    job->open = event->created.open;
+    job->created_us = job->fed_us = event->at_us;
 }
 
 static const char *check_added(const struct job *job, const struct event *event)
@@ -122,8 +123,11 @@ static void apply_added(struct job *job, const struct event *event)
     for (int64_t i = 0; i < count; i++)
         job->items[job->total + i] =
             (struct item){.pos = event->pos, .state = ITEM_PENDING, .rejected = event->added.items[i].reject_error.count != 0};
+    for (int64_t i = 0; i < count; i++)
+        job->bytes += event->added.items[i].bytes > 0 ? event->added.items[i].bytes : 0;
     job->total += count;
     job->counts.pending += count;
+    job->fed_us = event->at_us;
 }
 
 static bool to_number(struct bytes value, double *ret)

@@ -48,16 +48,19 @@ struct job {
     struct sha hash;               /* of the pipeline's text */
     uint32_t in_flight;
     bool ordered;
+    bool open;                     /* items start before the seal */
     /* the log's own numbers */
     uint64_t seq;                  /* of the last event */
     uint64_t pos;                  /* of the last event */
     int64_t epoch;                 /* of the last event */
     int64_t created_us, started_us, ended_us, last_us;   /* wall; 0 = not yet */
+    int64_t fed_us;                /* wall: of its last items.added, of its job.created at first */
     /* state */
     bool sealed, cancelling, ended;
     enum job_status status;
     char *error;                   /* job-level failure, owned, or NULL */
     int64_t total;
+    int64_t bytes;                 /* of the inputs of all items */
     struct counts counts;
     struct item *items;            /* owned, `total` of them; NULL once the job has ended and was let go */
     int64_t items_room;

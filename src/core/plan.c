@@ -5,7 +5,7 @@
 
 enum plan_next plan_next(const struct job *job, int64_t *ret_item)
 {
-    if (!job->sealed || job->cancelling || job->ended || job->next >= job->total)
+    if (!(job->sealed || job->open) || job->cancelling || job->ended || job->next >= job->total)
         return PLAN_NOTHING;
     if (job->holding >= (int64_t)job->in_flight)
         return PLAN_NOTHING;

@@ -30,6 +30,7 @@ static void put_header(struct buf *buf, const struct job *job)
     json_put_text(buf, "retry_of", job->retry_of);
     json_put_int(buf, "in_flight", job->in_flight);
     json_put_flag(buf, "ordered", job->ordered);
+    json_put_flag(buf, "open", job->open);
 }
 
 static void put_state(struct buf *buf, const struct job *job)
@@ -41,6 +42,7 @@ static void put_state(struct buf *buf, const struct job *job)
     json_put_int(buf, "started", job->started_us);
     json_put_int(buf, "finished", job->ended_us);
     json_put_int(buf, "last", job->last_us);
+    json_put_int(buf, "fed", job->fed_us);
     json_put_flag(buf, "sealed", job->sealed);
     json_put_flag(buf, "cancelling", job->cancelling);
     json_put_flag(buf, "ended", job->ended);
@@ -48,6 +50,7 @@ static void put_state(struct buf *buf, const struct job *job)
     if (job->error)
         json_put_text(buf, "error", job->error);
     json_put_int(buf, "total", job->total);
+    json_put_int(buf, "bytes", job->bytes);
     json_key(buf, "counts");
     json_open(buf, '[');
     json_int(buf, job->counts.pending);
@@ -131,6 +134,7 @@ static void get_header(struct job *job, struct json_object *tree, struct bytes f
     job->retry_of = get_text(tree, "retry_of");
     job->in_flight = (uint32_t)json_get_int(tree, "in_flight", 1);
     job->ordered = json_get_bool(tree, "ordered", false);
+    job->open = json_get_bool(tree, "open", false);
 }
 
 static void get_state(struct job *job, struct json_object *tree)
@@ -142,12 +146,14 @@ static void get_state(struct job *job, struct json_object *tree)
     job->started_us = json_get_int(tree, "started", 0);
     job->ended_us = json_get_int(tree, "finished", 0);
     job->last_us = json_get_int(tree, "last", 0);
+    job->fed_us = json_get_int(tree, "fed", job->created_us);
     job->sealed = json_get_bool(tree, "sealed", false);
     job->cancelling = json_get_bool(tree, "cancelling", false);
     job->ended = json_get_bool(tree, "ended", false);
     job->status = (enum job_status)json_get_int(tree, "status", JOB_PENDING);
     job->error = json_get(tree, "error") ? get_text(tree, "error") : NULL;
     job->total = json_get_int(tree, "total", 0);
+    job->bytes = json_get_int(tree, "bytes", 0);
     struct json_object *counts = json_get(tree, "counts");
     job->counts = (struct counts){at(counts, 0), at(counts, 1), at(counts, 2), at(counts, 3), at(counts, 4)};
 }

@@ -38,13 +38,25 @@ void engine_run(struct engine *engine);
 
 /* ---- intake ---- */
 
-/* A whole job at once: created, its items, sealed, in one breath. The live is borrowed; nothing may be told to anybody before
- * store_when(store_pos()). NULL and a problem when an item is too large for the log, or no intake is possible now (the disk is full
- * or slow: `*ret_busy` true, answer 507 or 503). */
+/* A whole job at once: created, its items, sealed, in one breath; for many items see engine_add. The live is borrowed; nothing may be
+ * told to anybody before store_when(store_pos()). NULL and a problem when an item is too large for the log, or no intake is possible now
+ * (the disk is full or slow, or memory holds LIMIT_OPEN_ITEMS: `*ret_busy` true, answer 507 or 503). */
 struct live *engine_submit(struct engine *engine, const struct store_job *job, const struct item_spec *items, size_t count,
                            bool *ret_busy, struct problem *problem);
-/* An open job: created now, items start as they are added; ended by the reaper after LIMIT_OPEN_SILENCE_US without a new item.
- * engine_add and engine_seal answer 0, < 0 and a problem (no intake possible: *ret_busy; sealed or ended already). Show nothing before store_when(store_pos()). */
+/* A job in pieces: created now, items added as they come, sealed when all are there. What `job->open` says:
+ *   true    an open job: its items start as they are added. It lives on over a restart, and is cancelled when no item came for
+ *           LIMIT_OPEN_SILENCE_US and nothing of it is left to be done
+ *   false   nothing starts before the seal, and a restart before it ends the job ("upload was cut off"); a caller who gives up cancels it
+ * The live is borrowed: keep it with live_ref(). NULL and a problem as above.
+ *
+ * engine_add and engine_seal answer 0; ENGINE_FULL and a problem: so many items would pass LIMIT_OPEN_ITEMS over all jobs, answer 429
+ * (*ret_busy is false; a moment later there may be room); < 0 and a problem: no intake is possible now (*ret_busy true, answer 507 or
+ * 503), or the job is sealed or has ended, or an item is too large (*ret_busy false, answer 409 or 400). Nothing is added then.
+ * Show nothing before store_when(store_pos()).
+ *
+ * Many items must not hold the loop: add at most ENGINE_ADD_ITEMS a turn, and wait with store_when(store_pos()) before the next ones;
+ * then neither the queue to the disk (store_busy) nor anybody else's turn is in danger. */
+enum { ENGINE_FULL = 1, ENGINE_ADD_ITEMS = 4096 };
 struct live *engine_open_job(struct engine *engine, const struct store_job *job, bool *ret_busy, struct problem *problem);
 int engine_add(struct engine *engine, struct live *live, const struct item_spec *items, size_t count, bool *ret_busy, struct problem *problem);
 int engine_seal(struct engine *engine, struct live *live, bool *ret_busy, struct problem *problem);

@@ -212,10 +212,11 @@ int64_t store_tick(struct store *store)
         list_push(&nap->live->due, &nap->link);
         claim_refresh(nap->live);
     }
+    int64_t silence = silence_tick(store, now);
     flush_if_due(store);
     live_reap(store);
     struct heap_node *top = heap_top(&store->naps);
-    int64_t next = top ? top->key : INT64_MAX;
+    int64_t next = top && top->key < silence ? top->key : silence;
     int64_t flush = list_empty(&store->dirty) ? INT64_MAX : store->flushed_at_us + LIMIT_FLUSH_US;
     return flush < next ? (flush > now ? flush : now + LIMIT_FLUSH_US) : next;
 }
@@ -224,6 +225,7 @@ void live_drop_work(struct live *live)
 {
     struct store *store = live->store;
     size_t at = 0;
+    silence_over(live);
     while (!list_empty(&live->naps))
         nap_free(store, LIST_OF(live->naps.next, struct nap, own));
     for (struct carry *carry; (carry = map_next(&live->carries, &at));) {
@@ -236,21 +238,6 @@ void live_drop_work(struct live *live)
 }
 
 /* ---- the ring of turns ---- */
-
-static struct owner *owner_of(struct live *live)
-{
-    struct store *store = live->store;
-    struct bytes name = bytes_of(live->job->owner);
-    struct owner *owner = map_get_text(&store->owner_names, name);
-    if (owner)
-        return owner;
-    owner = MEM_NEW(struct owner);
-    owner->name = mem_text(live->job->owner);
-    list_init(&owner->ready);
-    list_init(&owner->link);
-    map_set_text(&store->owner_names, bytes_of(owner->name), owner);
-    return owner;
-}
 
 static struct nap *first_due(struct live *live)
 {
@@ -290,7 +277,7 @@ void claim_refresh(struct live *live)
     if (!list_empty(&live->ready))
         return;
     if (!live->owner)
-        live->owner = owner_of(live);
+        live->owner = owner_of(store, bytes_of(live->job->owner));
     if (list_empty(&live->owner->ready))
         list_push(&store->owners, &live->owner->link);
     list_push(&live->owner->ready, &live->ready);

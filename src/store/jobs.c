@@ -67,6 +67,7 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.result_key = bytes_of(live->pipeline->result_key);
     event.created.in_flight = job->ordered || !job->in_flight ? 1 : job->in_flight;
     event.created.ordered = job->ordered;
+    event.created.open = job->open;
     event.created.retry_of = job->retry_of;
     event.created.trace = job->trace;
     if (job->key.count)

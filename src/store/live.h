@@ -47,6 +47,11 @@ struct live {
     struct list due;               /* those that are over, in order */
     struct owner *owner;
     struct list ready;             /* in owner->ready while something may be claimed */
+    /* what is counted of it elsewhere (usage.c), and how long its client is silent (silence.c) */
+    struct store_usage counted;    /* in owner->open */
+    int64_t cells;                 /* in store.cells */
+    struct heap_node silence;      /* in store.silences, key: monotonic time; open jobs only */
+    bool silent;                   /* that time is over, but something is still to be done */
     /* readers */
     struct list watchers;
     uint64_t durable_seq;
@@ -72,6 +77,7 @@ struct owner {
     char *name;
     struct list ready;             /* lives with something to claim, in turn */
     struct list link;              /* in store.owners while ready is not empty */
+    struct store_usage open;       /* of its jobs that have not ended */
 };
 
 struct pending {                   /* an accepted event that is not durable yet */
@@ -94,6 +100,8 @@ struct store {
     struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
     struct list owners;            /* owners with something ready, in turn */
     struct heap naps;
+    struct heap silences;          /* open jobs, by when their client has been silent for too long */
+    int64_t cells;                 /* items of all jobs that have not ended: 16 bytes each */
     struct list waits;             /* store_wait, by pos */
     struct list news;
     bool telling;                  /* tail_news() is under way */
@@ -141,6 +149,16 @@ void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row);
 struct carry *carry_get(struct live *live, int64_t item);
 void carry_drop(struct live *live, int64_t item);
 void live_drop_work(struct live *live);           /* an ended job: naps, carries and chunks go */
+
+/* usage.c */
+struct owner *owner_of(struct store *store, struct bytes name);     /* made when there is none */
+void usage_note(struct live *live);               /* after every event, and once behind the opening */
+
+/* silence.c */
+void silence_note(struct live *live, enum event_kind kind);    /* after every event */
+void silence_settle(struct live *live);           /* behind the opening: what is left of the time */
+void silence_over(struct live *live);             /* nobody listens any more */
+int64_t silence_tick(struct store *store, int64_t now);        /* end those that are due; answers when to call again */
 
 /* tail.c */
 void tail_add(struct store *store, struct live *live, struct row *row);      /* takes a reference of its own */

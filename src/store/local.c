@@ -122,6 +122,8 @@ void accept_event(struct store *store, struct live *live, struct event *event, c
     tail_add(store, live, row);
     mark_changed(live, event);
     keep_work(live, event, row);
+    usage_note(live);
+    silence_note(live, event->kind);
     store->log->ops->append(store->log, entry_of(live, row, blobs, blobs_count));
     claim_refresh(live);
 #ifdef BUG_PUBLISH_EARLY

@@ -1,5 +1,5 @@
 /* Opening: the fold again, from the caches and the rows beyond them, through the same job_apply() as ever. What ran when the last
- * opening ended is due at once; no event is written for that. Jobs whose upload never ended are ended. */
+ * opening ended is due at once; no event is written for that. Jobs whose upload never ended are ended, unless they are open. */
 #include "store/live.h"
 
 #include "base/mem.h"
@@ -137,6 +137,7 @@ static int settle(struct store *store, struct live *live, struct problem *proble
     if (!live->pipeline)
         return problem_set(problem, "the log is damaged: the pipeline text of job %s is missing", live->job->id);
     snapshot_settle(live->job);
+    usage_note(live);
     return 0;
 }
 
@@ -144,7 +145,7 @@ static void go_on(struct store *store, struct live *live)
 {
     if (live->job->ended)
         return;
-    if (!live->job->sealed) {    /* or its cancelling was cut off: store_cancel() does what is left */
+    if (!live->job->sealed && !live->job->open) {    /* or its cancelling was cut off: store_cancel() does what is left */
         store_cancel(store, live, BYTES("server"), BYTES("upload was cut off"), BYTES("upload was cut off"));
         return;
     }
@@ -157,6 +158,7 @@ static void go_on(struct store *store, struct live *live)
         return;
     }
     wake_items(live);
+    silence_settle(live);
     claim_refresh(live);
 }
 

@@ -88,6 +88,7 @@ void store_forget(struct store *store)
     map_done(&store->pipelines);
     map_done(&store->owner_names);
     heap_done(&store->naps);
+    heap_done(&store->silences);
     free(store->pending);
     free(store->tail);
     free(store);

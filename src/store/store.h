@@ -92,7 +92,8 @@ struct live *store_create(struct store *store, const struct store_job *job);
 /* Any number of items; they go out as events of ≤ LIMIT_ADDED_ITEMS items and LIMIT_ADDED_BYTES. 0, or -1 and a problem
  * when one item's own texts are too large for an event, or the job is sealed; then none is added. */
 int store_add(struct store *store, struct live *live, const struct item_spec *items, size_t count, struct problem *problem);
-void store_seal(struct store *store, struct live *live);    /* items may start; a job without items ends at once; nothing if it was cancelled */
+/* Items may start (those of an open job have); a job without unfinished items ends at once; nothing if it was cancelled. */
+void store_seal(struct store *store, struct live *live);
 /* Skip all that has not ended and end the job as cancelled. 0 = done now, 1 = it had ended. `error` may be empty. */
 int store_cancel(struct store *store, struct live *live, struct bytes by, struct bytes reason, struct bytes error);
 
@@ -129,6 +130,8 @@ struct store_usage {
     int64_t jobs, items, bytes;           /* jobs that have not ended; their unfinished items; bytes of all inputs of these jobs */
 };
 struct store_usage store_usage(struct store *store, struct bytes owner);
+/* Items of all jobs that have not ended, in whatever state: each takes 16 bytes of memory. */
+int64_t store_items_held(const struct store *store);
 
 /* Every job held in memory; *at starts with 0. */
 struct live *store_next_job(struct store *store, size_t *at);
