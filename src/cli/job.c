@@ -52,7 +52,7 @@ static int say_failures(struct remote *remote, const char *id)
     struct json_object *items = json_get(page, "items");
     for (size_t i = 0; json_object_is_type(items, json_type_array) && i < json_object_array_length(items); i++) {
         struct json_object *item = json_object_array_get_idx(items, i);
-        printf("%-10s %lld %.*s: %.*s\n", i ? "" : "failed", (long long)json_get_int(item, "index", 0), BYTES_ARG(json_get_bytes(item, "name")),
+        printf("%-10s %lld %.*s: %.*s\n", i ? "" : "failed", (long long)json_get_int(item, "item", 0), BYTES_ARG(json_get_bytes(item, "name")),
                BYTES_ARG(json_get_bytes(item, "error")));
     }
     return 0;
