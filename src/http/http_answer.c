@@ -73,13 +73,9 @@ static void keep_rest(struct conn *conn, const struct iovec *parts, int count, s
 
 void conn_send(struct conn *conn, const struct iovec *parts, int count)
 {
-    ssize_t sent = 0;
     if (conn->phase == DEAD)
         return;
-    if (!conn_pending(conn)) {
-        conn->since_us = loop_now_us(conn->server->loop);
-        sent = send_parts(conn, parts, count);
-    }
+    ssize_t sent = conn_pending(conn) ? 0 : send_parts(conn, parts, count);
     if (sent >= 0)
         keep_rest(conn, parts, count, (size_t)sent);
 }
