@@ -53,6 +53,8 @@ static void put_head(struct buf *buf, const struct job *job)
     json_put_text(buf, "owner", job->owner);
     json_put_text(buf, "pipeline", job->pipeline);
     json_put_text(buf, "retry_of", job->retry_of && job->retry_of[0] ? job->retry_of : NULL);
+    if (job->trace && job->trace[0])
+        json_put_text(buf, "trace", job->trace);
     json_put_text(buf, "status", job_status_name(job->status));
     json_put_flag(buf, "sealed", job->sealed);
     json_put_int(buf, "seq", (int64_t)job->seq);

@@ -6,6 +6,6 @@
 
 /* {"id","owner","pipeline","retry_of","status","sealed","seq","total_batches","batches_pending","batches_processing","batches_completed",
  *  "batches_failed","batches_skipped","counts","overall_progress","created_at","started_at","completed_at","error","summary","timing","seconds"}
- * counts is the array that events carry; timing {"queued_seconds","running_seconds","total_seconds"}, each null until it is known.
+ * "trace" is there only when the job was made with one (a traceparent). counts is the array that events carry; timing {"queued_seconds","running_seconds","total_seconds"}, each null until it is known.
  * "total_batches" of an unsealed job is what it has so far. */
 void document_job(const struct job *job, struct buf *buf);

@@ -34,6 +34,7 @@ void job_free(struct job *job)
     free(job->params);
     free(job->result_key);
     free(job->retry_of);
+    free(job->trace);
     free(job->error);
     free(job);
 }
@@ -90,6 +91,7 @@ static void apply_created(struct job *job, const struct event *event)
     job->params = event->created.params.count ? mem_copy(event->created.params.at, event->created.params.count) : mem_text("{}");
     job->result_key = mem_copy(event->created.result_key.at, event->created.result_key.count);
     job->retry_of = mem_copy(event->created.retry_of.at, event->created.retry_of.count);
+    job->trace = mem_copy(event->created.trace.at, event->created.trace.count);
     job->hash = event->created.hash;
     job->in_flight = event->created.in_flight;
     job->ordered = event->created.ordered;

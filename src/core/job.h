@@ -44,7 +44,7 @@ enum { JOB_SUMS_MAX = 16 };
 struct job {
     /* from job.created */
     int64_t job;                   /* number in this store */
-    char *id, *owner, *pipeline, *params, *result_key, *retry_of;    /* owned; retry_of may be "" */
+    char *id, *owner, *pipeline, *params, *result_key, *retry_of, *trace;    /* owned; the last two may be "" */
     struct sha hash;               /* of the pipeline's text */
     uint32_t in_flight;
     bool ordered;

@@ -28,6 +28,8 @@ static void put_header(struct buf *buf, const struct job *job)
     json_put_raw(buf, "params", bytes_of(job->params));
     json_put_text(buf, "result_key", job->result_key);
     json_put_text(buf, "retry_of", job->retry_of);
+    if (job->trace[0])
+        json_put_text(buf, "trace", job->trace);
     json_put_int(buf, "in_flight", job->in_flight);
     json_put_flag(buf, "ordered", job->ordered);
     json_put_flag(buf, "open", job->open);
@@ -132,6 +134,7 @@ static void get_header(struct job *job, struct json_object *tree, struct bytes f
     job->params = mem_copy(params.at, params.count);
     job->result_key = get_text(tree, "result_key");
     job->retry_of = get_text(tree, "retry_of");
+    job->trace = get_text(tree, "trace");
     job->in_flight = (uint32_t)json_get_int(tree, "in_flight", 1);
     job->ordered = json_get_bool(tree, "ordered", false);
     job->open = json_get_bool(tree, "open", false);
