@@ -24,7 +24,8 @@ void cors_put(struct buf *head, const char *origins, struct bytes origin)
         buf_text(head, "Access-Control-Allow-Origin: *\r\n");
     else
         buf_print(head, "Access-Control-Allow-Origin: %.*s\r\nAccess-Control-Allow-Credentials: true\r\n", BYTES_ARG(origin));
-    buf_text(head, "Access-Control-Expose-Headers: X-Job-Id, Location, Link, ETag, Retry-After, WWW-Authenticate\r\n");
+    buf_text(head, "Access-Control-Expose-Headers: X-Job-Id, Location, Link, ETag, Retry-After, WWW-Authenticate, Idempotent-Replay, "
+                   "Preference-Applied\r\n");
 }
 
 /* "https://host" or "http://host:port", and nothing behind it. */
