@@ -2,6 +2,7 @@
 import os
 import random
 import signal
+import socket
 import sqlite3
 import time
 import unittest
@@ -9,6 +10,8 @@ import unittest
 from rivulet_server import Rivulet, image
 
 FILES = [image('0.jpg', accuracy=70), image('1.jpg', fail='bad'), image('2.txt', b'x', 'text/plain'), image('3.jpg', retry='again'), image('4.jpg')]
+
+HEARTBEAT = b'event: heartbeat\ndata: {}\n\n'
 
 
 def behind(raw, last):
@@ -145,6 +148,71 @@ class Streams(unittest.TestCase):
         job = self.server.post('/process', [image()], 'file').job
         answer = self.server.ask('HEAD', f'/v1/jobs/{job}/events')
         self.assertEqual((answer.status, answer.body()), (200, b''))
+
+
+class Crowds(unittest.TestCase):
+    """Many readers of one job."""
+
+    def setUp(self):
+        self.server = Rivulet(ENABLE_PARALLEL='true', MAX_WORKERS=2, MAX_BATCH_SIZE=60, RIVULET_HEARTBEAT_S=1)
+        self.addCleanup(self.server.close)
+
+    def open_raw(self, job, buffer=None):
+        """A stream as a bare socket, its head read away; `buffer` bytes are all that its side of the kernel takes."""
+        raw = socket.socket()
+        self.addCleanup(raw.close)
+        if buffer:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        raw.settimeout(20)
+        raw.connect(('127.0.0.1', self.server.port))
+        raw.sendall(f'GET /v1/jobs/{job}/events?face=seed HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'.encode())
+        return raw
+
+    def descriptors(self):
+        return len(os.listdir(f'/proc/{self.server.process.pid}/fd'))
+
+    @staticmethod
+    def content(raw):
+        """All that comes until the server closes, out of its chunks."""
+        pieces = []
+        while piece := raw.recv(65536):
+            pieces.append(piece)
+        rest, content = b''.join(pieces).split(b'\r\n\r\n', 1)[1], []
+        while True:
+            size, rest = rest.split(b'\r\n', 1)
+            if not int(size, 16):
+                return b''.join(content).replace(HEARTBEAT, b'')
+            content.append(rest[:int(size, 16)])
+            rest = rest[int(size, 16) + 2:]
+
+    def test_all_readers_of_a_job_have_the_same_bytes_however_slow_they_are(self):
+        """Some read nothing until the job has ended: their sockets are full long before, and what is kept for them is not enough."""
+        files = [image(f'{n}.jpg', pad=60000, sleep_ms=10) for n in range(60)]
+        live = self.server.post('/process-batch-fast', files)
+        quick = [self.open_raw(live.job) for _ in range(20)]
+        deaf = [self.open_raw(live.job, 4096) for _ in range(5)]
+        frames = live.frames()
+        self.assertEqual(frames[-1].event, 'complete')
+        want = self.server.events(live.job, '?face=seed')
+        want.frames()
+        self.assertGreater(len(want.raw), 3000000)
+        for raw in quick + deaf:
+            self.assertEqual(self.content(raw), want.raw)
+
+    def test_the_server_notices_at_once_that_an_idle_reader_has_gone(self):
+        live = self.server.post('/process-batch-fast', [image(sleep_ms=3000)])
+        live.until('progress')
+        before = self.descriptors()
+        readers = [self.open_raw(live.job) for _ in range(30)]
+        for raw in readers:
+            raw.recv(65536)
+        self.assertEqual(self.descriptors(), before + 30)
+        began = time.monotonic()
+        for raw in readers:
+            raw.close()
+        while self.descriptors() > before:
+            self.assertLess(time.monotonic() - began, 1)
+        live.frames()
 
 
 class Restarts(unittest.TestCase):
