@@ -1,4 +1,4 @@
-#include "engine/engine.h"
+#include "engine/engine_own.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -26,6 +26,7 @@ struct engine {
     struct engine_options options;
     struct list errands;
     struct list pins;
+    struct list retries;          /* retry.c's */
     size_t launched, waiting;     /* errands by state; their sum is the length of the list */
     engine_hint_fn *hint;
     void *hint_data;
@@ -312,12 +313,23 @@ void engine_run(struct engine *engine)
     tell_idle(engine);
 }
 
+const struct engine_options *engine_options_of(const struct engine *engine)
+{
+    return &engine->options;
+}
+
+struct list *engine_retries(struct engine *engine)
+{
+    return &engine->retries;
+}
+
 struct engine *engine_new(const struct engine_options *options)
 {
     struct engine *engine = MEM_NEW(struct engine);
     engine->options = *options;
     list_init(&engine->errands);
     list_init(&engine->pins);
+    list_init(&engine->retries);
     options->crew->client = (struct crew_client){engine, crew_outcome, crew_hint, crew_free};
     struct store_client client = {engine, store_due, store_ended};
     store_set_client(options->store, &client);
@@ -329,6 +341,7 @@ void engine_free(struct engine *engine)
 {
     if (!engine)
         return;
+    retry_forget(engine);
     LIST_EACH(link, &engine->errands) {
         struct errand *errand = LIST_OF(link, struct errand, link);
         if (errand->launched)

@@ -20,6 +20,8 @@ struct engine_world {
     void (*run_at)(void *data, int64_t at_us);
     /* Open a blob for reading: a descriptor, or < 0: -errno. */
     int (*open_blob)(void *data, const struct sha *sha);
+    /* Keep a blob, whether or not something durable uses it, until unpin_blob. NULL: nothing ever goes. */
+    void (*pin_blob)(void *data, const struct sha *sha);
     /* The event that names a worker's large result is durable, or was refused: the pin that the crew took may go. */
     void (*unpin_blob)(void *data, const struct sha *sha);
 };

@@ -67,6 +67,12 @@ static int open_blob(void *data, const struct sha *sha)
     return blob_open(self->blobs, sha);
 }
 
+static void pin_blob(void *data, const struct sha *sha)
+{
+    struct engine_loop *self = data;
+    blob_pin(self->blobs, sha);
+}
+
 static void unpin_blob(void *data, const struct sha *sha)
 {
     struct engine_loop *self = data;
@@ -78,7 +84,7 @@ struct engine_loop *engine_loop_new(struct loop *loop, struct store *store, stru
     struct engine_loop *self = MEM_NEW(struct engine_loop);
     self->loop = loop;
     self->blobs = blobs;
-    struct engine_options options = {.world = {self, own_now_us, own_wall_us, run_at, open_blob, unpin_blob},
+    struct engine_options options = {.world = {self, own_now_us, own_wall_us, run_at, open_blob, pin_blob, unpin_blob},
                                      .store = store, .crew = crew, .retention_us = retention_us};
     self->engine = engine_new(&options);
     return self;

@@ -321,6 +321,17 @@ void store_states(struct store *store, struct live *live, int64_t from, store_it
     want_states(ask);
 }
 
+static void tell_nobody(void *data, const struct store_item *items, size_t count, int error)
+{
+}
+
+void items_drop(struct store *store, const void *data)
+{
+    LIST_EACH(link, &store->item_asks)
+        if (LIST_OF(link, struct item_ask, link)->data == data)
+            LIST_OF(link, struct item_ask, link)->done = tell_nobody;
+}
+
 void items_forget(struct store *store)
 {
     while (!list_empty(&store->item_asks))

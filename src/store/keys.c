@@ -192,6 +192,22 @@ void store_find_key(struct store *store, struct bytes owner, struct bytes key, s
     look(ask);
 }
 
+static void tell_nobody(void *data, struct live *live, const struct sha *print)
+{
+}
+
+void key_ask_drop(struct store *store, const void *data)
+{
+    LIST_EACH(link, &store->key_asks) {
+        struct key_ask *ask = LIST_OF(link, struct key_ask, link);
+        LIST_EACH(each, &ask->waiters) {
+            struct key_waiter *waiter = LIST_OF(each, struct key_waiter, link);
+            if (waiter->data == data)
+                waiter->done = tell_nobody;
+        }
+    }
+}
+
 void key_forget(struct store *store)
 {
     while (!list_empty(&store->key_asks))

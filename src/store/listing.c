@@ -115,6 +115,17 @@ void store_list(struct store *store, const struct store_list_want *want, store_l
     step(listing);
 }
 
+static void tell_nobody(void *data, struct live **lives, size_t count, bool more, int error)
+{
+}
+
+void listing_drop(struct store *store, const void *data)
+{
+    LIST_EACH(link, &store->listings)
+        if (LIST_OF(link, struct listing, link)->data == data)
+            LIST_OF(link, struct listing, link)->done = tell_nobody;
+}
+
 void listing_forget(struct store *store)
 {
     while (!list_empty(&store->listings))

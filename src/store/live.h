@@ -134,7 +134,6 @@ void live_consider(struct live *live);            /* note an ended one that nobo
 void live_reap(struct store *store);              /* … and free those that still nobody needs */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
-const struct pipeline *store_pipeline(struct store *store, const struct sha *hash);
 
 
 /* claim.c */
@@ -179,10 +178,13 @@ void key_hold(struct live *live, const struct store_job *job);        /* before 
 void key_enter(const struct live *live, struct log_entry *entry);     /* into the entry of job.created */
 void key_drop(struct live *live);                                     /* it is durable, or forgotten; harmless without one */
 void key_forget(struct store *store);
+void key_ask_drop(struct store *store, const void *data);             /* for store_drop_asks(), as the others */
 
 /* listing.c, items.c, removal.c */
 void listing_forget(struct store *store);
+void listing_drop(struct store *store, const void *data);
 void items_forget(struct store *store);
+void items_drop(struct store *store, const void *data);
 void removal_go_on(struct store *store);          /* after a flush */
 void removal_forget(struct store *store);
 

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "store/memory_keys.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -24,13 +25,6 @@ struct pipeline_text {
     char *text;                    /* owned */
 };
 
-struct memory_key {
-    char *owner, *key;             /* owned */
-    size_t key_bytes;
-    int64_t job, expires_us;
-    struct sha print;
-};
-
 struct memory_disk {
     struct row **rows;             /* by pos, one reference each; owned */
     size_t rows_count, rows_room;
@@ -39,8 +33,7 @@ struct memory_disk {
     size_t jobs_count;
     struct pipeline_text *pipelines;
     size_t pipelines_count;
-    struct memory_key *keys;       /* by whom and when they were made, which nobody may rely on; owned */
-    size_t keys_count;
+    struct memory_keys keys;
     int64_t epoch;
     bool open;
 };
@@ -96,11 +89,7 @@ void memory_disk_free(struct memory_disk *disk)
         job_free(disk->jobs[i]);
     for (size_t i = 0; i < disk->pipelines_count; i++)
         free(disk->pipelines[i].text);
-    for (size_t i = 0; i < disk->keys_count; i++) {
-        free(disk->keys[i].owner);
-        free(disk->keys[i].key);
-    }
-    free(disk->keys);
+    memory_keys_done(&disk->keys);
     free(disk->rows);
     free(disk->jobs);
     free(disk->pipelines);
@@ -168,54 +157,9 @@ static void add_job(struct memory_disk *disk, const struct log_entry *entry)
         add_pipeline(disk, entry);
 }
 
-/* ---- keys ---- */
-
-static struct memory_key *key_of(const struct memory_disk *disk, const char *owner, struct bytes key)
-{
-    for (size_t i = 0; i < disk->keys_count; i++) {
-        struct memory_key *found = &disk->keys[i];
-        if (!strcmp(found->owner, owner) && bytes_equal((struct bytes){found->key, found->key_bytes}, key))
-            return found;
-    }
-    return NULL;
-}
-
-static void add_key(struct memory_disk *disk, const struct log_entry *entry)
-{
-    const char *owner = entry->owner ? entry->owner : "";
-    struct memory_key *key = key_of(disk, owner, (struct bytes){entry->key, entry->key_bytes});
-    if (!key) {
-        disk->keys = mem_grow(disk->keys, (disk->keys_count + 1) * sizeof *disk->keys);
-        key = &disk->keys[disk->keys_count++];
-        *key = (struct memory_key){mem_text(owner), mem_copy(entry->key, entry->key_bytes), entry->key_bytes, 0, 0, {{0}}};
-    }
-    key->job = entry->row->job;
-    key->expires_us = entry->key_expires_us;
-    key->print = entry->print;
-}
-
-static void remove_keys(struct memory_disk *disk, int64_t job)
-{
-    for (size_t i = disk->keys_count; i-- > 0;) {
-        if (disk->keys[i].job != job)
-            continue;
-        free(disk->keys[i].owner);
-        free(disk->keys[i].key);
-        disk->keys[i] = disk->keys[--disk->keys_count];
-    }
-}
-
-static bool has_key(const struct memory_disk *disk, int64_t job, int64_t now_us)
-{
-    for (size_t i = 0; i < disk->keys_count; i++)
-        if (disk->keys[i].job == job && disk->keys[i].expires_us > now_us)
-            return true;
-    return false;
-}
-
 int64_t memory_key_job(const struct memory_disk *disk, const char *owner, struct bytes key)
 {
-    const struct memory_key *found = key_of(disk, owner, key);
+    const struct memory_key *found = memory_keys_get(&disk->keys, owner, key);
     return found ? found->job : 0;
 }
 
@@ -231,9 +175,9 @@ static void add_entry(struct memory_disk *disk, const struct log_entry *entry)
     if (row->kind == EVENT_JOB_CREATED)
         add_job(disk, entry);
     if (entry->key)
-        add_key(disk, entry);
+        memory_keys_add(&disk->keys, entry);
     if (entry->frees_key)
-        remove_keys(disk, row->job);
+        memory_keys_remove(&disk->keys, row->job);
     struct memory_job *job = row->kind == EVENT_JOB_SEALED || row->kind == EVENT_JOB_ENDED ? job_of(disk, row->job) : NULL;
     if (!job)
         return;
@@ -385,7 +329,8 @@ static void find_cells(struct memory_job *job, struct log_find *find)
 static void answer_find(struct memory *memory, struct log_find *find)
 {
     const struct memory_disk *disk = memory->disk;
-    const struct memory_key *key = find->by == LOG_BY_KEY ? key_of(disk, find->owner, (struct bytes){find->key, find->key_bytes}) : NULL;
+    const struct memory_key *key =
+        find->by == LOG_BY_KEY ? memory_keys_get(&disk->keys, find->owner, (struct bytes){find->key, find->key_bytes}) : NULL;
     int64_t number = key && (!key->expires_us || key->expires_us > find->now_us) ? key->job : find->by == LOG_BY_NUMBER ? find->before : 0;
     if (find->by == LOG_BY_PAGE)
         find_page(disk, find);
@@ -407,7 +352,7 @@ static bool may_go(const struct memory *memory, const struct memory_job *job)
 {
     if (job->state == 3)
         return true;
-    if (has_key(memory->disk, job->job, memory->prune_now_us))
+    if (memory_keys_live(&memory->disk->keys, job->job, memory->prune_now_us))
         return false;
     const struct row *last = job->places_count ? row_at(memory->disk, job->places[job->places_count - 1]) : NULL;
     return job->state == 2 && job->ended_at_us < memory->prune_before_us && last && last->kind == EVENT_JOB_ENDED;
@@ -432,7 +377,7 @@ static void prune(struct memory *memory)
                 disk->rows[rows_kept++] = disk->rows[k];
         }
         disk->rows_count = rows_kept;
-        remove_keys(disk, job->job);
+        memory_keys_remove(&disk->keys, job->job);
         if (memory->log.client.pruned)
             memory->log.client.pruned(memory->log.client.data, job->job);
         job_free(job);

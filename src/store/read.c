@@ -168,6 +168,20 @@ void store_find(struct store *store, struct bytes id, store_found_fn *done, void
     look(search, text);
 }
 
+static void tell_nobody(void *data, struct live *live)
+{
+}
+
+void store_drop_asks(struct store *store, const void *data)
+{
+    LIST_EACH(link, &store->searches)
+        if (LIST_OF(link, struct search, link)->data == data)
+            LIST_OF(link, struct search, link)->done = tell_nobody;
+    key_ask_drop(store, data);
+    listing_drop(store, data);
+    items_drop(store, data);
+}
+
 /* The log is closed or gone: it answers nobody any more. */
 void store_read_forget(struct store *store)
 {

@@ -109,6 +109,12 @@ void store_find(struct store *store, struct bytes id, store_found_fn *done, void
 typedef void store_key_fn(void *data, struct live *live, const struct sha *print);
 void store_find_key(struct store *store, struct bytes owner, struct bytes key, store_key_fn *done, void *data);
 
+/* Whoever asked store_find, store_find_key, store_list, store_items or store_states with this `data` is answered no more. */
+void store_drop_asks(struct store *store, const void *data);
+
+/* The text that a job's hash names; NULL when no job ever had it. Lives as long as the store. */
+const struct pipeline *store_pipeline(struct store *store, const struct sha *hash);
+
 /* A page of an owner's jobs, newest first, durable ones only. Views are borrowed until `done`. */
 struct store_list_want {
     struct bytes owner;                   /* empty = everybody's */
