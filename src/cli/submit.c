@@ -55,7 +55,7 @@ static void make_key(struct submission *submission)
 static void put_path(struct submission *submission, bool open, struct buf *ret)
 {
     struct remote *remote = submission->remote;
-    const char *in_flight = remote->arguments.values[SUBMIT_IN_FLIGHT], *params = remote->arguments.values[SUBMIT_PARAMS];
+    const char *in_flight = remote->arguments.values[SUBMIT_IN_FLIGHT];
     buf_text(ret, "/v1/jobs?pipeline=");
     client_encode(ret, bytes_of(remote->arguments.words[0]));
     if (open)
@@ -63,10 +63,6 @@ static void put_path(struct submission *submission, bool open, struct buf *ret)
     if (in_flight) {
         buf_text(ret, "&in_flight=");
         client_encode(ret, bytes_of(in_flight));
-    }
-    if (params) {
-        buf_text(ret, "&params=");
-        client_encode(ret, bytes_of(params));
     }
 }
 
@@ -84,14 +80,32 @@ static int take_job(struct submission *submission, const struct client_answer *a
     return 0;
 }
 
-static int post_job(struct submission *submission, bool open, FILE *values)
+/* {"items":[],"params":…}: what an open job begins with. */
+static int put_beginning(struct submission *submission, struct buf *ret)
+{
+    const char *params = submission->remote->arguments.values[SUBMIT_PARAMS];
+    struct json_object *tree JSON_OWNED = params ? json_parse(bytes_of(params), NULL) : NULL;
+    if (params && !json_object_is_type(tree, json_type_object))
+        return problem_set(&submission->remote->problem, "--params is no JSON object: %s", params);
+    json_open(ret, '{');
+    json_put_raw(ret, "items", BYTES("[]"));
+    if (params)
+        json_put_raw(ret, "params", bytes_of(params));
+    json_close(ret, '}');
+    return 0;
+}
+
+static int post_job(struct submission *submission, FILE *values)
 {
     struct client_answer answer CLIENT_ANSWER_OWNED = {0};
-    struct buf path BUF_OWNED;
+    struct buf path BUF_OWNED, body BUF_OWNED;
     buf_init(&path, 65536);
-    put_path(submission, open, &path);
-    struct client_request request = {.method = "POST", .path = buf_z(&path), .headers = {submission->key_header},
-                                     .type = values ? "application/x-ndjson" : NULL, .stream = values};
+    buf_init(&body, 65536);
+    put_path(submission, !values, &path);
+    if (!values && put_beginning(submission, &body))
+        return -1;
+    struct client_request request = {.method = "POST", .path = buf_z(&path), .headers = {submission->key_header}, .body = buf_bytes(&body),
+                                     .type = values ? "application/x-ndjson" : "application/json", .stream = values};
     struct client *client = submission->remote->client;
     struct problem *problem = &submission->remote->problem;
     int failed = values ? client_call(client, &request, &answer, problem) : client_insist(client, &request, PATIENCE_S, &answer, problem);
@@ -172,20 +186,47 @@ static int begin_watching(struct submission *submission)
                                               (int64_t)submission->count) : 0;
 }
 
+/* The job of a submission that failed; why it did stays said. -1 */
+static int cancel_job(struct submission *submission)
+{
+    struct problem why = submission->remote->problem;
+    call_job(submission, "/cancel");
+    submission->remote->problem = why;
+    return -1;
+}
+
 /* What was sent stays when it is cut off; the job does not. */
 static int send_files(struct submission *submission)
 {
-    if (post_job(submission, true, NULL) || begin_watching(submission))
+    if (post_job(submission, NULL) || begin_watching(submission))
         return -1;
     for (size_t i = 0; i < submission->count; i++) {
-        if (post_file(submission, i) || follow_interrupted()) {
-            struct problem why = submission->remote->problem;
-            call_job(submission, "/cancel");
-            submission->remote->problem = problem_is(&why) ? why : (struct problem){0};
-            return problem_is(&why) ? -1 : problem_set(&submission->remote->problem, "interrupted; the job %s is cancelled", submission->job);
+        if (post_file(submission, i))
+            return cancel_job(submission);
+        if (follow_interrupted()) {
+            problem_set(&submission->remote->problem, "interrupted; the job %s is cancelled", submission->job);
+            return cancel_job(submission);
         }
         if (submission->watches)
             follow_turn_now(&submission->follow);
+    }
+    return call_job(submission, "/seal");
+}
+
+/* Lines have no place for parameters; an open job has. */
+static int send_lines(struct submission *submission, FILE *file)
+{
+    char path[256];
+    struct client_answer answer CLIENT_ANSWER_OWNED = {0};
+    struct client_request request = {.method = "POST", .path = path, .type = "application/x-ndjson", .stream = file};
+    if (!submission->remote->arguments.values[SUBMIT_PARAMS])
+        return post_job(submission, file);
+    if (post_job(submission, NULL) || remote_job_path(submission->remote, submission->job, "/items", path) ||
+        client_call(submission->remote->client, &request, &answer, &submission->remote->problem))
+        return -1;
+    if (answer.status > 299) {
+        client_refusal(&answer, &submission->remote->problem);
+        return cancel_job(submission);
     }
     return call_job(submission, "/seal");
 }
@@ -195,7 +236,7 @@ static int send_values(struct submission *submission, const char *path)
     FILE *file = strcmp(path, "-") ? fopen(path, "re") : stdin;
     if (!file)
         return problem_set(&submission->remote->problem, "\"%s\" cannot be read: %s", path, strerror(errno));
-    int answer = post_job(submission, false, file);
+    int answer = send_lines(submission, file);
     if (file != stdin)
         fclose(file);
     return answer ? answer : begin_watching(submission);

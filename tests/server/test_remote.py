@@ -112,6 +112,12 @@ class Remote(unittest.TestCase):
         self.assertEqual(sorted(line['index'] for line in lines), list(range(100)))
         self.assertEqual(sum('error' in line for line in lines), 50)
 
+    def test_values_with_parameters(self):
+        job = self.command('submit', 'noop', '--params', '{"a":1}', '--values', '-', text='1\n"two"\n').strip()
+        self.assertEqual(len(self.lines('watch', job)), 2)
+        self.command('submit', 'noop', '--params', '[]', '--values', '-', text='1\n', status=2)
+        self.assertIn('no JSON object', self.told)
+
     def test_watching_outlives_the_server(self):
         job = self.submit(*[self.item(f'item {n}', sleep_ms=100) for n in range(30)])
         process = self.start('watch', job)
