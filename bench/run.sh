@@ -8,6 +8,7 @@ failed=0
 python3 "$here/engine.py" --build "$build" || failed=1
 python3 "$here/batch.py" ${DECKLISTS:+"$DECKLISTS"} --build "$build" || failed=1
 python3 "$here/serve.py" ${DECKLISTS:+"$DECKLISTS"} --build "$build" || failed=1
+python3 "$here/intake.py" --build "$build" || failed=1
 if [ -n "${DECKLISTS:-}" ]; then
     python3 "$here/decklists.py" "$DECKLISTS" --program "$build/bench/read-decklists" || failed=1
 fi
