@@ -320,6 +320,74 @@ static int get_added(const struct row *row, struct json_object *tree, struct eve
     return 0;
 }
 
+uint32_t *codec_places(const struct row *row, size_t count)
+{
+    struct bytes texts = json_span(row_body(row), "items");
+    if (texts.count < 2)
+        return NULL;
+    uint32_t *places = mem_new((count + 1) * sizeof *places);
+    texts = (struct bytes){texts.at + 1, texts.count - 2};
+    for (size_t i = 0; i < count; i++) {
+        if (!texts.count) {
+            free(places);
+            return NULL;
+        }
+        places[i] = (uint32_t)(texts.at - row->body);
+        next_element(&texts);
+    }
+    places[count] = (uint32_t)(texts.at - row->body) + 1;    /* as if a comma stood behind the last one too */
+    return places;
+}
+
+/* A text that stands in JSON as it is. */
+static bool plain(struct bytes value, struct bytes *ret)
+{
+    if (value.count < 2 || value.at[0] != '"' || memchr(value.at, '\\', value.count))
+        return false;
+    *ret = (struct bytes){value.at + 1, value.count - 2};
+    return true;
+}
+
+/* Most items need no parser: their texts have no escapes. False: this one does. */
+static bool plain_item(struct bytes text, struct item_spec *ret)
+{
+    struct bytes key, value, hex;
+    while (json_member(&text, &key, &value)) {
+        bool good = false;
+        if (bytes_equal(key, BYTES("name")))
+            good = plain(value, &ret->name);
+        else if (bytes_equal(key, BYTES("type")))
+            good = plain(value, &ret->type);
+        else if (bytes_equal(key, BYTES("bytes")))
+            good = bytes_to_i64(value, &ret->bytes);
+        else if (bytes_equal(key, BYTES("path")))
+            good = plain(value, &ret->path);
+        else if (bytes_equal(key, BYTES("key")))
+            good = plain(value, &ret->key);
+        else if (bytes_equal(key, BYTES("blob")))
+            good = ret->has_blob = plain(value, &hex) && sha_from_hex(hex, &ret->blob);
+        else if (bytes_equal(key, BYTES("value"))) {
+            ret->value = value;
+            good = true;
+        }
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+int codec_item(struct bytes text, struct item_spec *ret, struct codec_arena *ret_arena)
+{
+    struct item_spec spec = {0};
+    *ret_arena = (struct codec_arena){0};
+    if (plain_item(text, &spec)) {
+        *ret = spec;
+        return 0;
+    }
+    ret_arena->tree = json_parse(text, NULL);
+    return ret_arena->tree ? get_spec(ret_arena->tree, text, ret) : -1;
+}
+
 static int get_skipped(const struct row *row, struct json_object *tree, struct event *event, struct codec_arena *arena, struct problem *problem)
 {
     struct json_object *ranges = json_get(tree, "ranges");

@@ -18,4 +18,10 @@ struct codec_arena {
 /* Reads a row back. 0, or -1 with a problem naming pos and field. The views are good until codec_done(arena). */
 int codec_decode(const struct row *row, struct event *ret, struct codec_arena *ret_arena, struct problem *problem);
 void codec_done(struct codec_arena *arena);
+
+/* One item of an items.added row by itself. `codec_places` answers where in the row's body each of its `count` items begins, and behind
+ * the last one where it ends: count + 1 numbers, owned by the caller; NULL when the row has not so many. `codec_item` reads the text
+ * between two of them, its views good as long as row and arena; 0, or -1 when it is damaged. */
+uint32_t *codec_places(const struct row *row, size_t count);
+int codec_item(struct bytes text, struct item_spec *ret, struct codec_arena *ret_arena);
 #define CODEC_OWNED __attribute__((cleanup(codec_done)))

@@ -41,6 +41,31 @@ static int parse_backoff(struct json_object *from, struct leg *leg, struct probl
     return 0;
 }
 
+static bool resource_name(const char *name)
+{
+    size_t count = strlen(name);
+    return count && count <= RESOURCE_NAME_MAX && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == count;
+}
+
+static int parse_needs(struct json_object *from, struct leg *leg, struct problem *problem)
+{
+    struct json_object *needs = json_get(from, "resources");
+    if (!needs)
+        return 0;
+    if (!json_object_is_type(needs, json_type_object) || json_object_object_length(needs) > LEG_NEEDS_MAX)
+        return problem_set(problem, "pipeline: \"resources\" must be an object of at most %d names and how many of each a leg takes", LEG_NEEDS_MAX);
+    json_object_object_foreach(needs, name, units) {
+        int64_t count = json_object_is_type(units, json_type_int) ? json_object_get_int64(units) : 0;
+        if (!resource_name(name) || count < 1 || count > 1000000)
+            return problem_set(problem, "pipeline: \"resources\": \"%s\" must be a name of letters, digits, _ and - with a number from 1 to 1000000",
+                               name);
+        struct need *need = &leg->needs[leg->needs_count++];
+        memcpy(need->name, name, strlen(name) + 1);
+        need->units = (uint32_t)count;
+    }
+    return 0;
+}
+
 static int parse_leg(struct json_object *from, struct leg *leg, struct problem *problem)
 {
     struct json_object *stages = json_get(from, "stages");
@@ -55,17 +80,21 @@ static int parse_leg(struct json_object *from, struct leg *leg, struct problem *
     leg->timeout_us = timeout_s * 1000000;
     leg->attempts = (uint32_t)attempts;
     leg->stages = mem_text(json_object_to_json_string_ext(stages, JSON_C_TO_STRING_PLAIN));
-    return parse_backoff(from, leg, problem);
+    return parse_backoff(from, leg, problem) || parse_needs(from, leg, problem) ? -1 : 0;
 }
 
 static int parse(struct pipeline *pipeline, struct json_object *tree, struct problem *problem)
 {
     struct bytes name = json_get_bytes(tree, "name"), result_key = json_get_bytes(tree, "result_key");
     struct json_object *legs = json_get(tree, "legs");
+    int64_t concurrency;
     if (!name.count)
         return problem_set(problem, "pipeline: it needs a \"name\"");
     pipeline->name = mem_copy(name.at, name.count);
     pipeline->result_key = result_key.count ? mem_copy(result_key.at, result_key.count) : mem_text("result");
+    if (whole(tree, "concurrency", 0, json_get(tree, "concurrency") ? 1 : 0, 1000000, &concurrency, problem))
+        return -1;
+    pipeline->concurrency = (uint32_t)concurrency;
     if (!json_object_is_type(legs, json_type_array) || !json_object_array_length(legs) ||
         json_object_array_length(legs) > PIPELINE_LEGS_MAX)
         return problem_set(problem, "pipeline \"%s\": \"legs\" must be a list of 1 to %d legs", pipeline->name, PIPELINE_LEGS_MAX);

@@ -16,87 +16,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- chunks ---- */
+/* ---- what is at work ---- */
 
-static size_t chunk_index(struct live *live, int64_t item)
+struct held *held_get(struct live *live, int64_t item)
 {
-    const struct job_added *added = job_added_of(live->job, item);
-    assert(added);
-    return (size_t)(added - live->job->added);
+    return map_get(&live->holds, (uint64_t)item + 1);
 }
 
-static void room_for_chunks(struct live *live)
+static struct held *held_new(struct live *live, int64_t item, const struct item_spec *spec)
 {
-    if (live->chunks_room >= live->job->added_count)
+    struct held *held = mem_new(sizeof *held + spec->name.count + spec->type.count + 1);
+    held->item = item;
+    held->name = (struct bytes){held->texts, spec->name.count};
+    held->type = (struct bytes){held->texts + spec->name.count, spec->type.count};
+    if (spec->name.count)
+        memcpy(held->texts, spec->name.at, spec->name.count);
+    if (spec->type.count)
+        memcpy(held->texts + spec->name.count, spec->type.at, spec->type.count);
+    map_set(&live->holds, (uint64_t)item + 1, held);
+    return held;
+}
+
+void held_drop(struct live *live, int64_t item)
+{
+    struct held *held = map_take(&live->holds, (uint64_t)item + 1);
+    if (!held)
         return;
-    size_t room = live->chunks_room * 2 > live->job->added_count ? live->chunks_room * 2 : live->job->added_count;
-    live->chunks = mem_grow(live->chunks, room * sizeof *live->chunks);
-    memset(live->chunks + live->chunks_room, 0, (room - live->chunks_room) * sizeof *live->chunks);
-    live->chunks_room = room;
-}
-
-static void load_chunk(struct live *live, size_t index, struct row *row)
-{
-    struct chunk *chunk = &live->chunks[index];
-    struct problem problem = {0};
-    chunk->loading = false;
-    if (chunk->row)
-        return;
-    if (codec_decode(row, &chunk->event, &chunk->arena, &problem) || chunk->event.kind != EVENT_ITEMS_ADDED) {
-        /* The log reads back what was checked when it was written; anything else means that the disk lies. */
-        fprintf(stderr, "rivulet: %s\n", problem.text);
-        _Exit(70);
-    }
-    chunk->row = row_ref(row);
-    chunk->left = 0;
-    const struct job_added *added = &live->job->added[index];
-    for (int64_t n = added->first; n < added->first + added->count; n++)
-        chunk->left += !item_ended(&live->job->items[n]);
-}
-
-void chunk_keep(struct live *live, const struct row *row)
-{
-    room_for_chunks(live);
-    load_chunk(live, live->job->added_count - 1, (struct row *)row);
-}
-
-void chunk_free(struct chunk *chunk)
-{
-    codec_done(&chunk->arena);
-    row_unref(chunk->row);
-    *chunk = (struct chunk){0};
-}
-
-void chunk_ended(struct live *live, int64_t item)
-{
-    struct chunk *chunk = &live->chunks[chunk_index(live, item)];
-    if (chunk->row && --chunk->left == 0)
-        chunk_free(chunk);
-}
-
-static void chunk_came(void *data, struct row **rows, size_t count, int error)
-{
-    struct live *live = data;
-    if (live->job->ended)
-        return;
-    for (size_t i = 0; i < live->job->added_count; i++)
-        if (live->job->added[i].pos == rows[0]->pos)
-            load_chunk(live, i, rows[0]);
-    claim_refresh(live);
-}
-
-const struct item_spec *chunk_item(struct live *live, int64_t item)
-{
-    room_for_chunks(live);
-    struct chunk *chunk = &live->chunks[chunk_index(live, item)];
-    const struct job_added *added = &live->job->added[chunk_index(live, item)];
-    if (chunk->row)
-        return &chunk->event.added.items[item - added->first];
-    if (!chunk->loading) {
-        chunk->loading = true;
-        read_positions(live, &added->pos, 1, chunk_came, live);
-    }
-    return NULL;
+    pool_give(live, held);
+    free(held);
 }
 
 /* ---- what an item carries into its next leg ---- */
@@ -189,6 +136,18 @@ void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why
     }
 }
 
+void claim_step(struct live *live, int64_t item)
+{
+    struct nap *nap = MEM_NEW(struct nap);
+    nap->live = live;
+    nap->item = item;
+    nap->attempt = live->job->items[item].attempt;
+    list_init(&nap->link);
+    list_push(&live->naps, &nap->own);
+    list_push(&live->steps, &nap->link);
+    claim_refresh(live);
+}
+
 static void nap_free(struct store *store, struct nap *nap)
 {
     heap_leave(&store->naps, &nap->node);
@@ -233,8 +192,11 @@ void live_drop_work(struct live *live)
         free(carry);
     }
     map_done(&live->carries);
-    for (size_t i = 0; i < live->chunks_room; i++)
-        chunk_free(&live->chunks[i]);
+    pool_leave(live);
+    for (struct held *held; at = 0, (held = map_next(&live->holds, &at));)
+        held_drop(live, held->item);
+    map_done(&live->holds);
+    chunk_drop(live);
 }
 
 /* ---- the ring of turns ---- */
@@ -250,13 +212,52 @@ static struct nap *first_due(struct live *live)
     return NULL;
 }
 
+static struct nap *first_step(struct live *live)
+{
+    return list_empty(&live->steps) ? NULL : LIST_OF(live->steps.next, struct nap, link);
+}
+
+/* What a job would do in its turn. A step goes before all else: its item holds a slot. */
+enum want { WANT_NOTHING, WANT_STEP, WANT_DUE, WANT_GIVE_UP, WANT_START, WANT_REJECT };
+
+static enum want want_of(struct live *live, int64_t *ret_item, struct nap **ret_nap)
+{
+    if (live->job->ended)
+        return WANT_NOTHING;
+    if ((*ret_nap = first_step(live))) {
+        *ret_item = (*ret_nap)->item;
+        return WANT_STEP;
+    }
+    *ret_nap = first_due(live);
+    if (*ret_nap && plan_may_restart(live->job, (*ret_nap)->item)) {
+        *ret_item = (*ret_nap)->item;
+        return plan_gives_up(&live->job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
+    }
+    switch (plan_next(live->job, ret_item)) {
+    case PLAN_START: return WANT_START;
+    case PLAN_REJECT: return WANT_REJECT;
+    case PLAN_NOTHING: break;
+    }
+    return WANT_NOTHING;
+}
+
+static bool has_units(struct live *live, enum want want, int64_t item)
+{
+    if (want == WANT_GIVE_UP || want == WANT_REJECT)
+        return true;
+    return pool_may(live, live->job->items[item].leg, want == WANT_STEP);
+}
+
 static bool claimable(struct live *live)
 {
     int64_t item;
-    struct nap *nap = live->job->ended ? NULL : first_due(live);
-    if (nap && plan_may_restart(live->job, nap->item))
-        return true;
-    return plan_next(live->job, &item) != PLAN_NOTHING;
+    struct nap *nap;
+    enum want want = want_of(live, &item, &nap);
+    if (want == WANT_NOTHING) {
+        pool_leave(live);
+        return false;
+    }
+    return has_units(live, want, item);
 }
 
 static void leave_ring(struct live *live)
@@ -312,29 +313,29 @@ static char *copy_text(char **at, struct bytes text, struct bytes *ret)
     return *at;
 }
 
-void claim_fill(struct live *live, int64_t n, uint32_t attempt, struct claim *ret)
+void claim_fill(struct live *live, const struct held *held, uint32_t attempt, const struct fetched *fetched, struct claim *ret)
 {
-    const struct item *item = &live->job->items[n];
-    const struct item_spec *spec = chunk_item(live, n);
-    struct carry *carry = item->leg ? carry_get(live, n) : NULL;
-    assert(spec && (!item->leg || (carry && carry->row)));
+    const struct item *item = &live->job->items[held->item];
+    struct carry *carry = item->leg ? carry_get(live, held->item) : NULL;
+    assert(item->leg ? carry && carry->row : fetched != NULL);
     if (!ret)
         return;
-    *ret = (struct claim){.token = {live->job->job, n, attempt, live->store->opening.epoch},
+    *ret = (struct claim){.token = {live->job->job, held->item, attempt, live->store->opening.epoch},
                           .live = live_ref(live), .pipeline = live->pipeline, .leg = item->leg};
-    char *at = ret->arena = mem_new(spec->name.count + spec->type.count + spec->path.count + 1);
-    copy_text(&at, spec->name, &ret->name);
-    copy_text(&at, spec->type, &ret->type);
+    struct bytes path = carry ? (struct bytes){0} : fetched->spec.path;
+    char *at = ret->arena = mem_new(held->name.count + held->type.count + path.count + 1);
+    copy_text(&at, held->name, &ret->name);
+    copy_text(&at, held->type, &ret->type);
     if (carry) {
         ret->held[0] = row_ref(carry->row);
         ret->value = json_span(row_body(carry->row), "value");
         return;
     }
-    copy_text(&at, spec->path, &ret->path);
-    ret->has_blob = spec->has_blob;
-    ret->blob = spec->blob;
-    ret->value = spec->value;    /* points into the row, which is held */
-    ret->held[0] = row_ref(live->chunks[chunk_index(live, n)].row);
+    copy_text(&at, path, &ret->path);
+    ret->has_blob = fetched->spec.has_blob;
+    ret->blob = fetched->spec.blob;
+    ret->value = fetched->spec.value;    /* points into the row, which is held */
+    ret->held[0] = row_ref(fetched->row);
 }
 
 void claim_done(struct claim *claim)
@@ -350,14 +351,16 @@ void claim_done(struct claim *claim)
 enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_OVER };    /* AGAIN: something else was settled, look once more */
 
 /* The claim is filled before its start is accepted: a log that is quick enough tells readers of it at once, and one may cancel the job. */
-static enum turn start(struct live *live, int64_t item, enum start_why why, struct claim *ret)
+static enum turn start(struct live *live, int64_t item, enum start_why why, const struct fetched *fetched, struct claim *ret)
 {
     struct event event = {.kind = EVENT_ITEM_STARTED, .item = item, .attempt = live->job->items[item].attempt + 1};
-    event.name = chunk_item(live, item)->name;
+    struct held *held = held_new(live, item, &fetched->spec);
+    event.name = fetched->spec.name;
     event.started.leg = live->job->items[item].leg;
     event.started.why = why;
     live->store->numbers.claims++;
-    claim_fill(live, item, event.attempt, ret);
+    pool_take(live, event.started.leg, held);
+    claim_fill(live, held, event.attempt, fetched, ret);
     accept_event(live->store, live, &event, NULL, 0);
     if (!live->job->ended)
         return TURN_CLAIMED;
@@ -365,59 +368,66 @@ static enum turn start(struct live *live, int64_t item, enum start_why why, stru
     return TURN_AGAIN;
 }
 
-static void fail(struct live *live, int64_t item, struct bytes error, struct bytes error_type)
+static void fail(struct live *live, int64_t item, struct bytes name, struct bytes error, struct bytes error_type)
 {
-    struct event event = {.kind = EVENT_ITEM_FAILED, .item = item, .attempt = live->job->items[item].attempt};
-    event.name = chunk_item(live, item)->name;
+    struct event event = {.kind = EVENT_ITEM_FAILED, .item = item, .attempt = live->job->items[item].attempt, .name = name};
     event.failed.error = error;
     event.failed.error_type = error_type;
     accept_event(live->store, live, &event, NULL, 0);
     accept_end_if_over(live->store, live, (struct bytes){0});
 }
 
-static void give_up(struct live *live, int64_t item)
+static void give_up(struct live *live, int64_t item, struct bytes name)
 {
     char text[64];
     snprintf(text, sizeof text, "interrupted %d times", LIMIT_INTERRUPTS);
-    fail(live, item, bytes_of(text), BYTES("processing"));
+    fail(live, item, name, bytes_of(text), BYTES("processing"));
 }
 
-static enum turn take_due(struct live *live, struct nap *nap, struct claim *ret)
+/* The item started long ago and has its next leg before it: nothing is to be written. */
+static enum turn go_on(struct live *live, struct nap *nap, struct claim *ret)
 {
-    int64_t item = nap->item;
-    if (!chunk_item(live, item) || !carry_ready(live, item))
-        return TURN_OVER;
-    enum start_why why = nap->why;
+    struct held *held = held_get(live, nap->item);
+    uint32_t attempt = nap->attempt;
     nap_free(live->store, nap);
-    if (plan_gives_up(&live->job->items[item])) {
-        give_up(live, item);
+    pool_take(live, live->job->items[held->item].leg, held);
+    claim_fill(live, held, attempt, NULL, ret);
+    claim_refresh(live);
+    return TURN_CLAIMED;
+}
+
+static enum turn take_fetched(struct live *live, enum want want, struct nap *nap, int64_t item, const struct fetched *fetched, struct claim *ret)
+{
+    enum start_why why = nap ? nap->why : WHY_FIRST;
+    if (want == WANT_GIVE_UP || want == WANT_DUE)
+        nap_free(live->store, nap);
+    switch (want) {
+    case WANT_GIVE_UP:
+        give_up(live, item, fetched->spec.name);
         return TURN_AGAIN;
+    case WANT_REJECT:
+        fail(live, item, fetched->spec.name, fetched->spec.reject_error, fetched->spec.reject_type);
+        return TURN_AGAIN;
+    default:
+        return start(live, item, want == WANT_DUE ? why : WHY_FIRST, fetched, ret);
     }
-    return start(live, item, why, ret);
 }
 
 static enum turn take_turn(struct live *live, struct claim *ret)
 {
     int64_t item;
-    struct nap *nap = live->job->ended ? NULL : first_due(live);
-    if (nap && plan_may_restart(live->job, nap->item))
-        return take_due(live, nap, ret);
-    switch (plan_next(live->job, &item)) {
-    case PLAN_NOTHING:
+    struct nap *nap;
+    struct fetched fetched;
+    enum want want = want_of(live, &item, &nap);
+    if (want == WANT_NOTHING || !has_units(live, want, item))
         return TURN_OVER;
-    case PLAN_START:
-        if (!chunk_item(live, item))
-            return TURN_OVER;
-        return start(live, item, WHY_FIRST, ret);
-    case PLAN_REJECT: {
-        const struct item_spec *spec = chunk_item(live, item);
-        if (!spec)
-            return TURN_OVER;
-        fail(live, item, spec->reject_error, spec->reject_type);
-        return TURN_AGAIN;
-    }
-    }
-    return TURN_OVER;
+    if (want == WANT_STEP)
+        return go_on(live, nap, ret);
+    if ((want == WANT_DUE && !carry_ready(live, item)) || !chunk_fetch(live, item, &fetched))
+        return TURN_OVER;
+    enum turn turn = take_fetched(live, want, nap, item, &fetched, ret);
+    fetched_done(&fetched);
+    return turn;
 }
 
 int store_claim(struct store *store, struct claim *ret)

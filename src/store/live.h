@@ -4,16 +4,26 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "core/codec.h"
+#include "store/pool.h"
 #include "store/store.h"
 
-/* One items.added event in memory: names and inputs of its items. Kept while one of them has not ended; read again from the log
- * when an item is due and it is not here. */
+/* One items.added event in memory (chunk.c). */
 struct chunk {
-    struct row *row;               /* NULL = not in memory */
-    struct event event;            /* decoded from row */
-    struct codec_arena arena;
+    struct live *live;
+    size_t index;                  /* in job->added */
+    struct row *row;               /* NULL = being read */
+    uint32_t *places;              /* where its items begin in the row */
+    size_t count;
     int64_t left;                  /* items of it that have not ended */
-    bool loading;
+    bool wanted;                   /* read on purpose and not used yet */
+    struct list link;              /* in store.chunks */
+};
+
+/* One item read out of its chunk. */
+struct fetched {
+    struct item_spec spec;         /* views into the two others */
+    struct codec_arena arena;
+    struct row *row;
 };
 
 /* An item that waits: for the end of its back-off (in store.naps) or for its turn (in live.due). */
@@ -40,11 +50,15 @@ struct live {
     uint32_t refs;                 /* holders outside the store */
     struct job *job;
     const struct pipeline *pipeline;      /* NULL for ended jobs that were read back */
-    struct chunk *chunks;          /* one for each job->added */
+    struct chunk **chunks;         /* one for each job->added, NULL = not in memory */
     size_t chunks_room;
     struct map carries;            /* item + 1 → carry */
     struct list naps;              /* all of its naps, waiting or over */
     struct list due;               /* those that are over, in order */
+    struct map holds;              /* item + 1 → held: what is at work in this opening */
+    struct list steps;             /* naps of items that wait for the resources of their next leg */
+    struct pool *pool;             /* its pipeline's */
+    struct pool_place places[POOL_PLACES_MAX];
     struct owner *owner;
     struct list ready;             /* in owner->ready while something may be claimed */
     /* what is counted of it elsewhere (usage.c), and how long its client is silent (silence.c) */
@@ -100,6 +114,10 @@ struct store {
     struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
     struct list owners;            /* owners with something ready, in turn */
     struct heap naps;
+    struct list chunks;            /* in memory, the longest unused first */
+    size_t chunk_bytes;            /* of these */
+    struct resources resources;
+    struct map pipeline_pools, resource_pools;     /* name → pool */
     struct heap silences;          /* open jobs, by when their client has been silent for too long */
     int64_t cells;                 /* items of all jobs that have not ended: 16 bytes each */
     struct list waits;             /* store_wait, by pos */
@@ -137,13 +155,13 @@ void accept_end_if_over(struct store *store, struct live *live, struct bytes err
 
 
 /* claim.c */
-void claim_fill(struct live *live, int64_t item, uint32_t attempt, struct claim *ret);     /* all that is needed is in memory */
 void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */
 void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why);
-void chunk_keep(struct live *live, const struct row *row);     /* a new items.added, decoded */
-void chunk_ended(struct live *live, int64_t item);             /* one item has ended */
-void chunk_free(struct chunk *chunk);
-const struct item_spec *chunk_item(struct live *live, int64_t item);   /* NULL = not in memory, being loaded now */
+void claim_step(struct live *live, int64_t item);      /* it waits for the resources of its next leg */
+/* A held item's claim; all that is needed is in memory. `fetched` may be NULL for a leg after the first. */
+void claim_fill(struct live *live, const struct held *held, uint32_t attempt, const struct fetched *fetched, struct claim *ret);
+struct held *held_get(struct live *live, int64_t item);
+void held_drop(struct live *live, int64_t item);       /* with what it has; harmless when there is none */
 void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row);
 struct carry *carry_get(struct live *live, int64_t item);
 void carry_drop(struct live *live, int64_t item);
@@ -159,7 +177,15 @@ void silence_settle(struct live *live);           /* behind the opening: what is
 void silence_over(struct live *live);             /* nobody listens any more */
 int64_t silence_tick(struct store *store, int64_t now);        /* end those that are due; answers when to call again */
 
+/* chunk.c */
+void chunk_keep(struct live *live, struct row *row);           /* a new items.added, if there is room */
+void chunk_ended(struct live *live, int64_t item);             /* one item has ended */
+void chunk_drop(struct live *live);                            /* all of a job */
+bool chunk_fetch(struct live *live, int64_t item, struct fetched *ret);    /* false: it is being read, and claim_refresh() follows */
+void fetched_done(struct fetched *fetched);                    /* harmless when zeroed */
+
 /* tail.c */
+struct row *tail_find(const struct live *live, uint64_t pos);  /* borrowed; NULL = not in memory */
 void tail_add(struct store *store, struct live *live, struct row *row);      /* takes a reference of its own */
 void tail_drop(struct live *live);
 void tail_durable(struct store *store, uint64_t pos);

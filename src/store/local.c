@@ -86,6 +86,7 @@ static void keep_work(struct live *live, const struct event *event, struct row *
     switch (event->kind) {
     case EVENT_JOB_CREATED:
         live_register(live);
+        pool_join(live);
         break;
     case EVENT_ITEMS_ADDED:
         chunk_keep(live, row);
@@ -94,11 +95,13 @@ static void keep_work(struct live *live, const struct event *event, struct row *
         carry_set(live, event->item, event->pos, row);
         break;
     case EVENT_ITEM_RETRY:
+        held_drop(live, event->item);
         claim_nap(live, event->item, event->retry.due_at_us - event->at_us, WHY_RETRY);
         break;
     case EVENT_ITEM_DONE:
     case EVENT_ITEM_FAILED:
         chunk_ended(live, event->item);
+        held_drop(live, event->item);
         carry_drop(live, event->item);
         break;
     default:
@@ -216,16 +219,22 @@ int store_finish(struct store *store, struct token token, const struct outcome *
     keep_within_limits(&fit, &problem);
     plan_outcome(live->job, live->pipeline, token.item, &fit, store->last_at_us > store->world.wall_us(store->world.data) ?
                  store->last_at_us : store->world.wall_us(store->world.data), store->world.random(store->world.data), &event);
-    const struct item_spec *spec = chunk_item(live, token.item);
-    assert(spec);    /* a claimed item's chunk stays in memory until it has ended */
-    event.name = spec->name;
+    struct held *held = held_get(live, token.item);
+    assert(held);    /* the fence let nobody pass who did not start in this opening */
+    event.name = held->name;
     struct carry *carry = carry_get(live, token.item);
     if (event.kind == EVENT_ITEM_RETRY && carry)
         event.retry.input = carry->pos;
     accept_event(store, live, &event, fit.blob, fit.blob && fit.verdict == VERDICT_DONE ? 1 : 0);
     if (event.kind == EVENT_ITEM_STEPPED && !live->job->ended) {
-        claim_fill(live, token.item, token.attempt, ret_next);
-        return STORE_STEPPED;
+        pool_give_leg(live, held);
+        if (pool_may(live, live->job->items[token.item].leg, true)) {
+            pool_take(live, live->job->items[token.item].leg, held);
+            claim_fill(live, held, token.attempt, NULL, ret_next);
+            return STORE_STEPPED;
+        }
+        claim_step(live, token.item);
+        return STORE_ACCEPTED;
     }
     accept_end_if_over(store, live, (struct bytes){0});
     return STORE_ACCEPTED;

@@ -138,6 +138,7 @@ static int settle(struct store *store, struct live *live, struct problem *proble
         return problem_set(problem, "the log is damaged: the pipeline text of job %s is missing", live->job->id);
     snapshot_settle(live->job);
     usage_note(live);
+    pool_join(live);
     return 0;
 }
 

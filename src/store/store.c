@@ -11,6 +11,7 @@ struct store *store_new(const struct store_world *world)
     struct store *store = MEM_NEW(struct store);
     store->world = *world;
     list_init(&store->owners);
+    list_init(&store->chunks);
     list_init(&store->waits);
     list_init(&store->news);
     list_init(&store->dirty);
@@ -87,6 +88,7 @@ void store_forget(struct store *store)
     map_done(&store->ids);
     map_done(&store->pipelines);
     map_done(&store->owner_names);
+    pools_forget(store);
     heap_done(&store->naps);
     heap_done(&store->silences);
     free(store->pending);

@@ -40,6 +40,10 @@ void store_close(struct store *store);
 /* Free the memory and nothing else, as a power cut would: for the simulator, which keeps the log and lets it answer nothing more. */
 void store_forget(struct store *store);
 
+/* How many units of each resource there are (core/resource.h); none are named at first. Before store_start(). */
+struct resources;
+void store_set_pools(struct store *store, const struct resources *resources);
+
 /* ---- what is going on ---- */
 
 uint64_t store_pos(const struct store *store);              /* of the last accepted event */
@@ -168,7 +172,8 @@ int store_claim(struct store *store, struct claim *ret);
 
 /* An outcome. STORE_FENCED: it came too late and was dropped and counted. STORE_STEPPED: the item keeps its slot and goes on
  * with the next leg: *ret_next (may be NULL when the caller knows there is one leg) is filled like a claim; launch it when
- * store_pos() is durable. STORE_ACCEPTED: retry, done or failed. */
+ * store_pos() is durable. STORE_ACCEPTED: retry, done or failed; or the item is done with a leg and waits for the resources of the next,
+ * which store_claim hands out when it is its turn. */
 enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
 

@@ -81,6 +81,20 @@ void tail_add(struct store *store, struct live *live, struct row *row)
     store->tail_bytes += weight(row);
 }
 
+struct row *tail_find(const struct live *live, uint64_t pos)
+{
+    size_t low = 0, high = live->tail_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (live->tail[(live->tail_first + middle) % live->tail_room]->pos < pos)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    struct row *row = low < live->tail_count ? live->tail[(live->tail_first + low) % live->tail_room] : NULL;
+    return row && row->pos == pos ? row : NULL;
+}
+
 void tail_drop(struct live *live)
 {
     while (live->tail_count)
@@ -170,9 +184,9 @@ void tail_durable(struct store *store, uint64_t pos)
         store->pending_count--;
         store->queued_bytes -= done.bytes;
         done.live->durable_seq = done.seq;
+        tell_seen(store, &done);
         if (done.seq == 1)         /* job.created, and its key with it */
             key_drop(done.live);
-        tell_seen(store, &done);
         if (list_empty(&done.live->news))
             list_push(&store->news, &done.live->news);
     }
