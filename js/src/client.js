@@ -111,6 +111,6 @@ export class Rivulet {
   }
 
   async pipelines({ signal } = {}) {
-    return (await this.wire.call('GET', '/v1/pipelines', { signal })).json;
+    return (await this.wire.call('GET', '/v1/pipelines', { signal })).json.pipelines;
   }
 }

@@ -23,7 +23,7 @@ async function collect(events) {
   return got;
 }
 
-test('every event once and in order, wherever the wire is cut', async () => {
+test('every event once and in order, wherever the wire is cut', { timeout: 30000 }, async () => {
   const frames = logOf(60), random = dice(7);
   const whole = Buffer.from(frames.join(''));
   const handle = (request, response) => {
@@ -42,7 +42,7 @@ test('every event once and in order, wherever the wire is cut', async () => {
   });
 });
 
-test('an end without the last event is a cut, and 204 is an end', async () => {
+test('an end without the last event is a cut, and 204 is an end', { timeout: 30000 }, async () => {
   const frames = logOf(2).slice(0, 3);
   const handle = (request, response, number) => {
     if (number === 2) return response.writeHead(204).end();
@@ -56,7 +56,7 @@ test('an end without the last event is a cut, and 204 is an end', async () => {
   });
 });
 
-test('a server that is away for a while is waited for, as long as it asks', async () => {
+test('a server that is away for a while is waited for, as long as it asks', { timeout: 30000 }, async () => {
   const frames = logOf(1), at = [];
   const states = [];
   const handle = (request, response, number) => {
@@ -74,7 +74,7 @@ test('a server that is away for a while is waited for, as long as it asks', asyn
   }, { onConnection: ({ state }) => states.push(state) });
 });
 
-test('a refusal is an error with its problem, at once', async () => {
+test('a refusal is an error with its problem, at once', { timeout: 30000 }, async () => {
   const problem = { title: 'Not Found', status: 404, detail: 'There is no job "j1".' };
   await withServer((request, response) => json(response, 404, problem), async (client, server) => {
     const error = await collect(client.watch('j1')).catch((caught) => caught);
@@ -85,13 +85,13 @@ test('a refusal is an error with its problem, at once', async () => {
   });
 });
 
-test('patience ends', async () => {
+test('patience ends', { timeout: 30000 }, async () => {
   await withServer((request, response) => json(response, 502, null), async (client) => {
     await assert.rejects(collect(client.watch('j1')), { status: 502 });
   }, { backoff: { ...QUICK, patience: 60 } });
 });
 
-test('after a gap the log follows from its first event, also when the wire is cut right behind it', async () => {
+test('after a gap the log follows from its first event, also when the wire is cut right behind it', { timeout: 30000 }, async () => {
   const frames = logOf(3);
   const handle = (request, response) => {
     const at = behind(request, frames);
@@ -106,7 +106,7 @@ test('after a gap the log follows from its first event, also when the wire is cu
   });
 });
 
-test('where to begin: a number, an id, the end', async () => {
+test('where to begin: a number, an id, the end', { timeout: 30000 }, async () => {
   const frames = logOf(1);
   const handle = (request, response) => {
     if (request.url === '/v1/jobs/j1') return json(response, 200, { id: 'j1', seq: 3 });
@@ -120,7 +120,7 @@ test('where to begin: a number, an id, the end', async () => {
   });
 });
 
-test('a wire without a sign of life is given up, one with heartbeats is not', async () => {
+test('a wire without a sign of life is given up, one with heartbeats is not', { timeout: 30000 }, async () => {
   const frames = logOf(1);
   let beats = 0;
   const handle = (request, response, number) => {
@@ -140,7 +140,7 @@ test('a wire without a sign of life is given up, one with heartbeats is not', as
   }, { silence: 120 });
 });
 
-test('hints have no id and move no cursor', async () => {
+test('hints have no id and move no cursor', { timeout: 30000 }, async () => {
   const frames = logOf(1);
   const hint = 'event: progress\ndata: {"job":"j1","item":0,"state":"hint","percent":20}\n\n';
   const handle = (request, response, number) => {
@@ -155,7 +155,7 @@ test('hints have no id and move no cursor', async () => {
   });
 });
 
-test('aborting ends the watching with the signal\'s reason and closes the connection', async () => {
+test('aborting ends the watching with the signal\'s reason and closes the connection', { timeout: 30000 }, async () => {
   let closed;
   const gone = new Promise((resolve) => { closed = resolve; });
   const handle = (request, response) => {
@@ -174,7 +174,7 @@ test('aborting ends the watching with the signal\'s reason and closes the connec
   });
 });
 
-test('leaving the loop closes the connection', async () => {
+test('leaving the loop closes the connection', { timeout: 30000 }, async () => {
   let closed;
   const gone = new Promise((resolve) => { closed = resolve; });
   await withServer((request, response) => {
@@ -186,7 +186,7 @@ test('leaving the loop closes the connection', async () => {
   });
 });
 
-test('the key goes with every request, and a large result is fetched before its event is given', async () => {
+test('the key goes with every request, and a large result is fetched before its event is given', { timeout: 30000 }, async () => {
   const frames = [frameOf(1, 'result', { item: 0, name: 'a', attempt: 1, counts: [0, 0, 1, 0, 0], result_url: '/v1/jobs/j1/items/0/result', bytes: 70, type: 'application/json' }),
     frameOf(2, 'complete', { status: 'completed', counts: [0, 0, 1, 0, 0], summary: {}, seconds: 1 })];
   const handle = (request, response) => {
@@ -201,7 +201,7 @@ test('the key goes with every request, and a large result is fetched before its 
   }, { key: async () => 'secret' });
 });
 
-test('callbacks are told what their names promise', async () => {
+test('callbacks are told what their names promise', { timeout: 30000 }, async () => {
   const told = [];
   const common = { name: 'a.jpg', attempt: 1, counts: [0, 1, 0, 0, 0] };
   const frames = [frameOf(1, 'progress', { state: 'queued', total: 3 }), frameOf(2, 'progress', { ...common, item: 0, state: 'processing' }),
@@ -220,7 +220,7 @@ test('callbacks are told what their names promise', async () => {
   assert.deepEqual({ total, successful, failed, skipped, accuracy, status }, { total: 3, successful: 1, failed: 1, skipped: 1, accuracy: 90, status: 'cancelled' });
 });
 
-test('lines of results are given once each across cuts', async () => {
+test('lines of results are given once each across cuts', { timeout: 30000 }, async () => {
   const whole = Array.from({ length: 50 }, (_, index) => JSON.stringify({ index, text: '易' }) + '\n');
   const random = dice(3);
   await withServer((request, response, number) => {
@@ -237,7 +237,7 @@ test('lines of results are given once each across cuts', async () => {
   });
 });
 
-test('lists go on from page to page', async () => {
+test('lists go on from page to page', { timeout: 30000 }, async () => {
   await withServer((request, response, number) => {
     json(response, 200, { jobs: [{ id: `a${number}` }, { id: `b${number}` }] }, number < 2 ? { Link: `</v1/jobs?state=running&after=${number}>; rel="next"` } : {});
   }, async (client, server) => {
@@ -248,14 +248,14 @@ test('lists go on from page to page', async () => {
   assert.equal(nextLink(null), null);
 });
 
-test('an answer that is no JSON is told, not asked for again and again', async () => {
+test('an answer that is no JSON is told, not asked for again and again', { timeout: 30000 }, async () => {
   await withServer((request, response) => response.end('<html>'), async (client, server) => {
     await assert.rejects(client.job('j1'), /not JSON/);
     assert.equal(server.requests.length, 1);
   });
 });
 
-test('waits are jittered over the whole span, doubled, bounded, and begin anew after a success', () => {
+test('waits are jittered over the whole span, doubled, bounded, and begin anew after a success', { timeout: 30000 }, () => {
   let now = 0;
   const backoff = new Backoff({ max: 5000, patience: 100, random: () => 0.5, now: () => now });
   backoff.tell(400);
@@ -270,7 +270,7 @@ test('waits are jittered over the whole span, doubled, bounded, and begin anew a
   assert.equal(new Backoff({ base: 10, random: () => 1 }).next(), 10);
 });
 
-test('Retry-After is seconds or a date', () => {
+test('Retry-After is seconds or a date', { timeout: 30000 }, () => {
   const now = Date.parse('2026-11-22T00:00:00Z');
   assert.equal(retryAfterMs('3', now), 3000);
   assert.equal(retryAfterMs('Sun, 22 Nov 2026 00:00:05 GMT', now), 5000);
