@@ -581,6 +581,8 @@ struct log *memory_open(struct memory_disk *disk, int64_t wall_s, struct log_ope
     memory->finds_end = &memory->finds;
     opening->epoch = disk->epoch;
     opening->last_pos = memory_last_pos(disk);
+    for (size_t i = 0; i < disk->jobs_count; i++)    /* what an earlier opening began to remove */
+        memory->prune_wanted = memory->prune_wanted || disk->jobs[i]->state == 3;
     tell(disk, opening);
     return &memory->log;
 }

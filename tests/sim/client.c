@@ -6,11 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A client submits one job: in one breath, or as a slow upload that may never see its seal. */
+/* A client submits one job: in one breath, or as a slow upload that may never see its seal. One with an idempotency key asks for it
+ * first, comes back when it was not told how that ended, and may ask again when it was. Some delete their job. */
 struct client {
     struct happening next;
     struct sim *sim;
-    bool slow, vanishes, will_cancel, created;
+    bool slow, vanishes, will_cancel, will_delete, created;
+    bool keyed, asking, asked_again;
+    bool deleted;                 /* that is durable */
+    char key[24];
     struct live *live;            /* of an upload under way; one reference */
     struct store_wait durable;
     bool waiting;
@@ -64,6 +68,26 @@ static struct store_job make_job(struct sim *sim)
 
 /* ---- after the answer ---- */
 
+static void is_deleted(void *data)
+{
+    ((struct client *)data)->deleted = true;
+}
+
+static void delete_job(struct sim *sim, struct happening *happening)
+{
+    struct client *client = HAPPENING_OF(happening, struct client, next);
+    struct live *live = sim_up(sim) ? store_get(sim->store, bytes_of(client->id)) : NULL;
+    if (live && live_job(live)->ended) {
+        sim_note(sim, "a client deletes", live_job(live)->job, -1, 0);
+        model_job_by_id(sim, bytes_of(client->id))->deleting = true;
+        SIM_CHECK(sim, !store_delete(sim->store, live, is_deleted, client), "an ended job could not be deleted");
+        SIM_CHECK(sim, !store_get(sim->store, bytes_of(client->id)), "a deleted job is found");
+    }
+    finished(client);
+}
+
+static void begin(struct sim *sim, struct happening *happening);
+
 static void cancel(struct sim *sim, struct happening *happening)
 {
     struct client *client = HAPPENING_OF(happening, struct client, next);
@@ -93,7 +117,14 @@ static void answered(struct store_wait *wait)
         reader_new(sim, job);
     if (client->slow)
         return;
-    if (client->will_cancel) {
+    if (client->keyed && !client->asked_again && sim_chance(sim, 50)) {
+        client->asked_again = true;
+        client->next.call = begin;
+        sim_at(sim, &client->next, sim_spread(sim, 100, 8 * SECOND));
+    } else if (client->will_delete) {
+        client->next.call = delete_job;
+        sim_at(sim, &client->next, sim_spread(sim, SECOND, 20 * SECOND));
+    } else if (client->will_cancel) {
         client->next.call = cancel;
         sim_at(sim, &client->next, sim_spread(sim, 100, 8 * SECOND));
     } else {
@@ -175,6 +206,11 @@ static void submit(struct client *client)
     struct store_job job = make_job(sim);
     struct problem problem = {0};
     bool busy;
+    if (client->keyed) {
+        job.owner = bytes_of(owners[0]);
+        job.key = bytes_of(client->key);
+        job.print = sha_of(job.key);
+    }
     struct item_spec *items MEM_OWNED = mem_new((size_t)client->total * sizeof *items + 1);
     char (*texts)[2][64] = mem_new((size_t)client->total * sizeof *texts + 1);
     int64_t inputs = sim->inputs;
@@ -195,6 +231,28 @@ static void submit(struct client *client)
     answer_when_durable(client);
 }
 
+/* A key is there exactly if its whole job is. */
+static void key_found(void *data, struct live *live, const struct sha *print)
+{
+    struct client *client = data;
+    struct sim *sim = client->sim;
+    client->asking = false;
+    model_catch_up(sim);
+    struct model_job *before = client->id[0] ? model_job_by_id(sim, bytes_of(client->id)) : NULL;
+    bool there = before && before->sealed && !model_pruned(sim, before) && !before->deleting && !client->deleted;
+    SIM_CHECK(sim, !live == !there, "key \"%s\" names %s, and %s of that key is on the disk", client->key, live ? "a job" : "no job",
+              there ? "one" : "none");
+    if (!live) {
+        submit(client);
+        return;
+    }
+    struct sha want = sha_of(bytes_of(client->key));
+    SIM_CHECK(sim, !strcmp(live_job(live)->id, client->id) && !memcmp(print, &want, sizeof want), "key \"%s\" names another job", client->key);
+    sim_tally(TALLY_AGAIN, 1);
+    client->created = true;
+    answer_when_durable(client);
+}
+
 static void begin(struct sim *sim, struct happening *happening)
 {
     struct client *client = HAPPENING_OF(happening, struct client, next);
@@ -202,8 +260,12 @@ static void begin(struct sim *sim, struct happening *happening)
         sim_at(sim, happening, sim_between(sim, MS, SECOND));
     else if (client->slow)
         begin_upload(client);
-    else
+    else if (!client->keyed)
         submit(client);
+    else {
+        client->asking = true;
+        store_find_key(sim->store, bytes_of(owners[0]), bytes_of(client->key), key_found, client);
+    }
 }
 
 static int64_t draw_total(struct sim *sim)
@@ -225,24 +287,40 @@ void clients_begin(struct sim *sim)
         client->slow = sim_chance(sim, 25);
         client->vanishes = client->slow && sim_chance(sim, 25);
         client->will_cancel = sim_chance(sim, 15);
+        client->keyed = !client->slow && sim_chance(sim, 40);
+        client->will_delete = !client->slow && sim_chance(sim, 10);
+        snprintf(client->key, sizeof client->key, "key %u", i);
         client->total = draw_total(sim);
         client->next.call = begin;
         sim_at(sim, &client->next, sim_between(sim, 0, sim->temper.turbulent_us * 3 / 4));
     }
 }
 
-/* A client whose server went away does not come back: whether its job lives on is for the log to say. */
+static void come_back(struct client *client)
+{
+    client->asking = client->created = false;
+    client->next.call = begin;
+    sim_at(client->sim, &client->next, sim_between(client->sim, MS, SECOND));
+}
+
+/* A client whose server went away does not come back, unless it has a key: whether its job lives on is for the log to say. */
 void clients_leave(struct sim *sim)
 {
     for (unsigned i = 0; i < sim->temper.clients; i++) {
         struct client *client = &sim->clients[i];
         bool told = client->created && !client->waiting && !client->live;
+        struct model_job *job = client->id[0] ? model_job_by_id(sim, bytes_of(client->id)) : NULL;
+        if (job)
+            job->deleting = false;
         if (client->waiting)
             store_unwait(&client->durable);
         client->waiting = false;
+        store_drop_asks(sim->store, client);
         if (client->live)
             let_go(client);
-        if (client->created && !told)
+        if (client->asking || (client->keyed && client->created && !told))
+            come_back(client);
+        else if (client->created && !told)
             finished(client);
     }
 }

@@ -1,6 +1,7 @@
 #include "sim.h"
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "core/document.h"
 
@@ -367,6 +368,22 @@ static void check_found(void *data, struct live *live)
               (long long)job->job, BYTES_ARG(buf_bytes(&have)), BYTES_ARG(buf_bytes(&want)));
 }
 
+/* All jobs that were not removed, newest first. */
+static void check_list(void *data, struct live **lives, size_t count, bool more, int error)
+{
+    struct sim *sim = data;
+    size_t at = 0;
+    SIM_CHECK(sim, !error && !more, "the jobs cannot be listed");
+    for (size_t i = sim->model.jobs_count; i-- > 0;) {
+        const struct model_job *job = sim->model.jobs[i];
+        if (model_pruned(sim, job))
+            continue;
+        SIM_CHECK(sim, at < count && live_job(lives[at])->job == job->job, "job %lld is not in its place in the list", (long long)job->job);
+        at++;
+    }
+    SIM_CHECK(sim, at == count, "the list has jobs that the log has not");
+}
+
 /* After everything has ended: once more through the disk, and every job is as its log says. */
 static void last_look(struct sim *sim)
 {
@@ -377,6 +394,7 @@ static void last_look(struct sim *sim)
     boot(sim, &sim->boot);
     for (size_t i = 0; i < sim->model.jobs_count; i++)
         store_find(sim->store, bytes_of(sim->model.jobs[i]->id), check_found, sim);
+    store_list(sim->store, &(struct store_list_want){.status = -1, .before = INT64_MAX, .limit = LIMIT_LIST_JOBS}, check_list, sim);
     memory_auto(sim->log, true);
     clean_stop(sim);
 }

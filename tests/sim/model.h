@@ -39,6 +39,7 @@ struct model_job {
     const struct pipeline *pipeline;
     uint32_t in_flight;
     bool ordered, sealed, cancelling, ended, cut_off;
+    bool deleting;                /* somebody asked for that in this opening: it need not be found */
     struct model_item *items;     /* owned */
     int64_t total, items_room, next, running, backing_off;
     struct counts counts;
