@@ -1,4 +1,5 @@
 """Idempotency-Key: the same again is the same job, whenever and however often; something else under the same key is refused."""
+import http.client
 import json
 import socket
 import unittest
@@ -102,6 +103,20 @@ class Idempotency(unittest.TestCase):
             self.assertEqual(sum(b'Idempotent-Replay: true' in answer for answer in answers), POSTS if restart else POSTS - 1)
             self.assertEqual(len({answer.split(b'X-Job-Id: ')[1][:32] for answer in answers}), 1)
             self.assertEqual(len(self.jobs()), 1)
+
+    def test_a_kill_in_the_middle_of_writing_it_down_frees_the_key(self):
+        body = b'\n'.join(b'%d' % n for n in range(200000))
+        connection = http.client.HTTPConnection('127.0.0.1', self.server.port, timeout=30)
+        connection.request('POST', '/v1/jobs?pipeline=noop', body=body, headers={'Content-Type': 'application/jsonl', 'Idempotency-Key': 'm'})
+        while not self.jobs():
+            pass
+        self.server.kill()
+        with self.assertRaises((http.client.HTTPException, OSError)):
+            connection.getresponse()
+        self.server.start()
+        cut = self.jobs()
+        self.assertEqual([self.server.document(job)['status'] for job in cut], ['cancelled'])
+        self.assertNotIn(self.job('m', body, 'application/jsonl'), cut)
 
     def test_the_same_job_after_a_kill(self):
         body = dump({'items': [{'noop': {'sleep_ms': 300}}, 2]})

@@ -1,7 +1,9 @@
 """The job face, the way in: jobs from files, JSON and JSON Lines; what is wrong makes nothing; open jobs take items one by one."""
+import http.client
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 import unittest
@@ -284,6 +286,49 @@ class OpenJobs(Case):
             self.assertEqual(added, {'id': first.job, 'first': 2, 'count': 1, 'total': 3})
             sealed = server.ask('POST', f'/v1/jobs/{first.job}/seal', None, {'Prefer': 'wait=10'})
             self.assertEqual((sealed.status, sealed.json()['batches_completed']), (200, 3))
+        finally:
+            server.close()
+
+
+class Shelf(unittest.TestCase):
+    def test_several_pipeline_files_are_offered_and_the_first_is_the_process_endpoints(self):
+        with tempfile.TemporaryDirectory() as top:
+            paths = []
+            for name in ('first', 'second'):
+                paths.append(os.path.join(top, name + '.json'))
+                with open(paths[-1], 'w', encoding='utf-8') as file:
+                    json.dump({'name': name, 'result_key': 'of_' + name, 'legs': [{'stages': ['noop']}]}, file)
+            server = Rivulet(RIVULET_PIPELINE=':'.join(paths))
+            try:
+                self.assertEqual([entry['name'] for entry in server.get('/v1/pipelines').json()['pipelines']], ['first', 'second', 'noop'])
+                self.assertEqual(server.post('/process-batch', [image()]).json()['results'][0]['of_first'], {'bytes': 12})
+                answer = server.ask('POST', '/v1/jobs?pipeline=second', b'1', {'Content-Type': JSONL, 'Prefer': 'wait=10'})
+                self.assertEqual((answer.status, answer.json()['pipeline']), (200, 'second'))
+            finally:
+                server.close()
+
+
+class Going(unittest.TestCase):
+    """The server is told to end while a large job is being written down."""
+
+    def test_what_was_not_told_is_not_there(self):
+        server = Rivulet()
+        try:
+            body = b'\n'.join(b'%d' % n for n in range(300000))
+            connection = http.client.HTTPConnection('127.0.0.1', server.port, timeout=30)
+            connection.request('POST', '/v1/jobs?pipeline=noop', body=body, headers={'Content-Type': JSONL})
+            while not server.get('/v1/jobs').json()['jobs']:
+                pass
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            answer = connection.getresponse()
+            detail = json.loads(answer.read())
+            stopping.join()
+            self.assertEqual((answer.status, detail['detail'][:24]), (503, 'The server is going down'))
+            server.start()
+            jobs = server.get('/v1/jobs').json()['jobs']
+            self.assertEqual([job['status'] for job in jobs], ['cancelled'])
+            self.assertEqual(jobs[0]['batches_completed'], 0)
         finally:
             server.close()
 
