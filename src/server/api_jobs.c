@@ -140,8 +140,6 @@ static void post_cancel(struct http_request *request, void *service)
 
 /* ---- POST /v1/jobs/{id}/retry ---- */
 
-#pragma weak engine_retry
-
 struct retry {
     struct lookup lookup;
     int64_t *items;               /* owned; NULL = all that failed */
@@ -167,7 +165,7 @@ static void retried(void *data, struct live *live, int status, const struct prob
     if (!lookup_rest(lookup))
         return;
     if (!live) {
-        http_refuse(lookup->request, status, "%s", problem->text);
+        http_refuse(lookup->request, status, "This cannot be retried: %s.", problem->text);
         return;
     }
     service_job_headers(lookup->request, live_job(live));
@@ -210,6 +208,9 @@ static bool take_items(struct retry *retry, struct bytes body, struct problem *p
 static void retry_now(struct lookup *lookup)
 {
     struct retry *retry = LIST_OF(lookup, struct retry, lookup);
+    int64_t items = retry->items ? (int64_t)retry->count : live_job(lookup->live)->counts.failed;
+    if (service_admit_job(lookup->service, lookup->request, items, 0))
+        return;
     lookup_busy(lookup);
     engine_retry(lookup->service->engine, lookup->live, retry->items, retry->count, retried, lookup);
 }
