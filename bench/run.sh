@@ -7,6 +7,7 @@ build=$(cd "${1:-$here/../build}" && pwd)
 failed=0
 python3 "$here/engine.py" --build "$build" || failed=1
 python3 "$here/batch.py" ${DECKLISTS:+"$DECKLISTS"} --build "$build" || failed=1
+python3 "$here/fanout.py" --build "$build" || failed=1
 python3 "$here/serve.py" ${DECKLISTS:+"$DECKLISTS"} --build "$build" || failed=1
 python3 "$here/intake.py" --build "$build" || failed=1
 if [ -n "${DECKLISTS:-}" ]; then
