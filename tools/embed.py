@@ -2,8 +2,11 @@
 """Turns the files of web/ into one C file for the program: tools/embed.py OUTPUT FILE...
 
 index.html is found at /, every other file at /assets/NAME. The ETag of a file is the hash of what it holds.
+
+tools/embed.py --json NAME HEADER OUTPUT FILE makes one JSON file the constant NAME, which HEADER declares as a struct bytes.
 """
 import hashlib
+import json
 import os
 import sys
 
@@ -16,7 +19,18 @@ def array_of(name, content):
     return f'static const unsigned char {name}[] = {{\n    ' + ',\n    '.join(rows) + ',\n};\n'
 
 
+def embed_json(name, header, output, path):
+    with open(path, encoding='utf-8') as file:
+        content = json.dumps(json.load(file), separators=(',', ':'), ensure_ascii=False).encode()
+    with open(output, 'w', encoding='ascii') as file:
+        file.write(f'/* Made by tools/embed.py; do not edit. */\n#include "{header}"\n\n' + array_of('content', content))
+        file.write(f'\nconst struct bytes {name} = {{(const char *)content, sizeof content}};\n')
+
+
 def main():
+    if sys.argv[1] == '--json':
+        embed_json(*sys.argv[2:])
+        return
     output, *paths = sys.argv[1:]
     arrays, entries = [], []
     for number, path in enumerate(sorted(paths)):

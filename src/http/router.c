@@ -15,6 +15,7 @@ struct entry {
 
 struct router {
     const char *name, *version;
+    struct bytes schemas;
     struct entry *entries;
     size_t count;
     router_guard_fn *guard;
@@ -54,6 +55,16 @@ const char *router_name(const struct router *router)
 const char *router_version(const struct router *router)
 {
     return router->version;
+}
+
+void router_set_schemas(struct router *router, struct bytes schemas)
+{
+    router->schemas = schemas;
+}
+
+struct bytes router_schemas(const struct router *router)
+{
+    return router->schemas;
 }
 
 void router_add(struct router *router, const struct route *routes, size_t count, void *data)

@@ -13,8 +13,9 @@ struct route {
     const char *summary;           /* one line, for people and for OpenAPI */
     const char *help;              /* more lines, or NULL */
     bool everywhere;               /* lives under /api and /api/v1 too; all three answer alike */
-    const char *takes;             /* NULL, "application/json", or multipart: "file" / "files" = name of its field */
-    const char *gives;             /* content type of the good answer; NULL = application/json */
+    const char *takes;             /* content types, separated by spaces; a word without a slash is the file field of a form: "files" */
+    const char *gives;             /* content types of the good answer, each with its shape if it has another: "text/event-stream
+                                      application/json=EventPage"; NULL = application/json */
     const char *query;             /* names of query parameters, separated by spaces, or NULL */
     const char *schema;            /* name of the good answer's shape in the OpenAPI document ("Job"), or NULL */
     int status;                    /* of the good answer; 0 = 200 */
@@ -34,6 +35,9 @@ const char *router_version(const struct router *router);
 /* Add a table (static; borrowed). Later tables do not override earlier ones: the same method and path twice is a bug. */
 void router_add(struct router *router, const struct route *routes, size_t count, void *data);
 void router_guard(struct router *router, router_guard_fn *guard, void *data);      /* one; NULL = none */
+/* A JSON object of the shapes that `schema` and `gives` name, static; Problem is one of them. For the OpenAPI document. */
+void router_set_schemas(struct router *router, struct bytes schemas);
+struct bytes router_schemas(const struct router *router);
 void router_add_docs(struct router *router);               /* /openapi.json, /docs, /redoc */
 /* Give this to http_open as on_request, with the router as data. */
 void router_request(struct http_request *request, void *router);

@@ -4,6 +4,10 @@
 #include "base/json.h"
 
 #include <ctype.h>
+#include <stdio.h>
+
+/* BYTES() in a constant of file scope. */
+#define VIEW(literal) {(literal), sizeof(literal) - 1}
 
 enum { DOCUMENT_BYTES_MAX = 1024 * 1024 };
 
@@ -54,48 +58,95 @@ static void put_parameters(struct buf *ret, const struct route *route)
     json_close(ret, ']');
 }
 
-/* `takes` is a content type, or the name of a file field of a form. */
+/* A form with files in one field. */
+static void put_form(struct buf *ret, struct bytes field)
+{
+    bool many = field.at[field.count - 1] == 's';
+    buf_text(ret, "{\"schema\":{\"type\":\"object\",\"properties\":{");
+    json_key_bytes(ret, field);
+    json_raw(ret, many ? BYTES("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"format\":\"binary\"}}")
+                       : BYTES("{\"type\":\"string\",\"format\":\"binary\"}"));
+    buf_text(ret, "}}}");
+}
+
+static bool is_form(struct bytes word)
+{
+    return word.count && !memchr(word.at, '/', word.count);
+}
+
 static void put_body(struct buf *ret, const struct route *route)
 {
     if (!route->takes)
         return;
-    bool form = !strchr(route->takes, '/');
-    bool many = form && route->takes[strlen(route->takes) - 1] == 's';
     json_key(ret, "requestBody");
     json_open(ret, '{');
-    json_put_flag(ret, "required", true);
     json_key(ret, "content");
     json_open(ret, '{');
-    json_key(ret, form ? "multipart/form-data" : route->takes);
-    if (!form) {
-        json_raw(ret, BYTES("{}"));
-    } else {
-        buf_text(ret, "{\"schema\":{\"type\":\"object\",\"properties\":{");
-        json_key(ret, route->takes);
-        json_raw(ret, many ? BYTES("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"format\":\"binary\"}}")
-                           : BYTES("{\"type\":\"string\",\"format\":\"binary\"}"));
-        buf_text(ret, "}}}");
+    for (struct bytes rest = bytes_of(route->takes); rest.count;) {
+        struct bytes word = bytes_cut(&rest, ' ');
+        json_key_bytes(ret, is_form(word) ? BYTES("multipart/form-data") : word);
+        if (is_form(word))
+            put_form(ret, word);
+        else
+            json_raw(ret, BYTES("{\"schema\":{}}"));
     }
     json_close(ret, '}');
     json_close(ret, '}');
 }
 
-static void put_responses(struct buf *ret, const struct route *route)
+/* {"schema":{"$ref":…}}; text that is no JSON has no shape. */
+static void put_shape(struct buf *ret, struct bytes schema)
 {
-    const char *gives = route->gives ? route->gives : "application/json";
-    json_key(ret, "responses");
     json_open(ret, '{');
-    json_key(ret, "2XX");
+    json_key(ret, "schema");
+    json_open(ret, '{');
+    if (schema.count) {
+        struct buf name BUF_OWNED;
+        buf_init(&name, 256);
+        buf_text(&name, "#/components/schemas/");
+        buf_put(&name, schema);
+        json_put_bytes(ret, "$ref", buf_bytes(&name));
+    } else {
+        json_put_text(ret, "type", "string");
+    }
+    json_close(ret, '}');
+    json_close(ret, '}');
+}
+
+static void put_good(struct buf *ret, const struct route *route)
+{
     json_open(ret, '{');
     json_put_text(ret, "description", route->summary);
-    json_key(ret, "content");
+    if (route->status != 204) {
+        json_key(ret, "content");
+        json_open(ret, '{');
+        for (struct bytes rest = bytes_of(route->gives ? route->gives : "application/json"); rest.count;) {
+            struct bytes schema = bytes_cut(&rest, ' '), type = bytes_cut(&schema, '=');
+            json_key_bytes(ret, type);
+            put_shape(ret, schema.count ? schema : bytes_of(route->schema));
+        }
+        json_close(ret, '}');
+    }
+    json_close(ret, '}');
+}
+
+static void put_responses(struct buf *ret, const struct route *route)
+{
+    char status[16];
+    snprintf(status, sizeof status, "%d", route->status ? route->status : 200);
+    json_key(ret, "responses");
     json_open(ret, '{');
-    json_key(ret, gives);
-    json_raw(ret, BYTES("{}"));
-    json_close(ret, '}');
-    json_close(ret, '}');
+    json_key(ret, status);
+    put_good(ret, route);
+    json_put_raw(ret, "4XX", BYTES("{\"$ref\":\"#/components/responses/Problem\"}"));
     json_put_raw(ret, "default", BYTES("{\"$ref\":\"#/components/responses/Problem\"}"));
     json_close(ret, '}');
+}
+
+/* The faces that a route belongs to. */
+static const char *tag_of(const struct route *route)
+{
+    return bytes_start(bytes_of(route->path), BYTES("/v1/")) ? "jobs" : route->everywhere ? "process" : "server";
 }
 
 static void put_route(struct buf *ret, const struct route *route, const char *prefix)
@@ -110,6 +161,12 @@ static void put_route(struct buf *ret, const struct route *route, const char *pr
         json_put_text(ret, "description", route->help);
     }
     put_operation(ret, route, prefix);
+    json_key(ret, "tags");
+    json_open(ret, '[');
+    json_text(ret, tag_of(route));
+    json_close(ret, ']');
+    if (route->open)
+        json_put_raw(ret, "security", BYTES("[]"));
     put_parameters(ret, route);
     put_body(ret, route);
     put_responses(ret, route);
@@ -150,10 +207,28 @@ static bool lives_under(const struct router *router, const char *path)
     return false;
 }
 
-static const char PROBLEM[] =
-    "{\"responses\":{\"Problem\":{\"description\":\"What is wrong, as RFC 9457 says it\",\"content\":{\"application/problem+json\":{\"schema\":"
-    "{\"type\":\"object\",\"required\":[\"type\",\"title\",\"status\",\"detail\"],\"properties\":{\"type\":{\"type\":\"string\"},\"title\":"
-    "{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"},\"instance\":{\"type\":\"string\"}}}}}}}}";
+static const struct bytes TAGS = VIEW(
+    "[{\"name\":\"jobs\",\"description\":\"The native API: jobs, items, events.\"},"
+    "{\"name\":\"process\",\"description\":\"One request, one batch; also under /api and /api/v1.\"},"
+    "{\"name\":\"server\",\"description\":\"The page and what operators ask.\"}]");
+static const struct bytes SECURITY = VIEW("[{\"key\":[]},{\"session\":[]},{\"ticket\":[]},{}]");
+static const struct bytes SCHEMES = VIEW(
+    "{\"key\":{\"type\":\"http\",\"scheme\":\"bearer\",\"description\":\"A key of the server's keys file. A server without keys asks for none.\"},"
+    "\"session\":{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"rivulet_session\",\"description\":\"Begun by POST /v1/session.\"},"
+    "\"ticket\":{\"type\":\"apiKey\",\"in\":\"query\",\"name\":\"ticket\",\"description\":\"Opens one event stream, once.\"}}");
+static const struct bytes RESPONSES = VIEW(
+    "{\"Problem\":{\"description\":\"Refused; detail says why\",\"content\":{\"application/problem+json\":{\"schema\":"
+    "{\"$ref\":\"#/components/schemas/Problem\"}}}}}");
+
+static void put_components(struct buf *ret, const struct router *router)
+{
+    json_key(ret, "components");
+    json_open(ret, '{');
+    json_put_raw(ret, "schemas", router_schemas(router).count ? router_schemas(router) : BYTES("{}"));
+    json_put_raw(ret, "responses", RESPONSES);
+    json_put_raw(ret, "securitySchemes", SCHEMES);
+    json_close(ret, '}');
+}
 
 void router_openapi(const struct router *router, struct buf *ret)
 {
@@ -164,7 +239,11 @@ void router_openapi(const struct router *router, struct buf *ret)
     json_open(ret, '{');
     json_put_text(ret, "title", name);
     json_put_text(ret, "version", version);
+    json_put_text(ret, "description", "A batch in, each result out the moment it is ready.");
     json_close(ret, '}');
+    json_put_raw(ret, "servers", BYTES("[{\"url\":\"/\"}]"));
+    json_put_raw(ret, "tags", TAGS);
+    json_put_raw(ret, "security", SECURITY);
     json_key(ret, "paths");
     json_open(ret, '{');
     size_t at = 0;
@@ -173,7 +252,7 @@ void router_openapi(const struct router *router, struct buf *ret)
             if (i == 0 || lives_under(router, route->path))
                 put_path(ret, router, route->path, PREFIXES[i]);
     json_close(ret, '}');
-    json_put_raw(ret, "components", (struct bytes){PROBLEM, sizeof PROBLEM - 1});
+    put_components(ret, router);
     json_close(ret, '}');
 }
 
@@ -211,7 +290,7 @@ static void put_row(struct buf *ret, const struct route *route)
         buf_text(ret, "</code></p>");
     }
     if (route->takes) {
-        buf_text(ret, strchr(route->takes, '/') ? "<p>Takes <code>" : "<p>Takes multipart/form-data, field <code>");
+        buf_text(ret, is_form(bytes_of(route->takes)) ? "<p>Takes multipart/form-data, field <code>" : "<p>Takes <code>");
         put_html(ret, route->takes);
         buf_text(ret, "</code></p>");
     }

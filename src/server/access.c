@@ -295,15 +295,17 @@ static void post_events_ticket(struct http_request *request, void *service)
 }
 
 static const struct route routes[] = {
-    {HTTP_GET, "/v1/session", get_session, "Who the caller is", "The owner and the quotas of the key. keys is false on a server without keys."},
+    {HTTP_GET, "/v1/session", get_session, "Who the caller is", "The owner and the quotas of the key. keys is false on a server without keys.",
+     .schema = "Session"},
     {HTTP_POST, "/v1/session", post_session, "Begin a session",
      "With a key: sets a cookie (HttpOnly, SameSite=Strict, 12 hours) that stands for it in a browser. What changes something is then taken "
-     "from pages of this server only. A restart ends all sessions."},
-    {HTTP_DELETE, "/v1/session", delete_session, "End the session", "Forgets it, and the cookie."},
+     "from pages of this server only. A restart ends all sessions. 200 on a server without keys, which needs none.", .schema = "Session", .status = 201},
+    {HTTP_DELETE, "/v1/session", delete_session, "End the session", "Forgets it, and the cookie.", .status = 204},
     {HTTP_POST, "/v1/jobs/{id}/tickets", post_ticket, "A ticket for the events of a job",
-     "For EventSource, which can send no key: GET /v1/jobs/{id}/events?ticket=… opens one stream, once, within 30 seconds."},
+     "For EventSource, which can send no key: GET /v1/jobs/{id}/events?ticket=… opens one stream, once, within 30 seconds.",
+     .schema = "Ticket", .status = 201},
     {HTTP_POST, "/v1/events/tickets", post_events_ticket, "A ticket for the events of several jobs",
-     "Opens GET /v1/events for these jobs, once, within 30 seconds.", .query = "job"},
+     "Opens GET /v1/events for these jobs, once, within 30 seconds.", .query = "job", .schema = "Ticket", .status = 201},
 };
 
 void access_add(struct service *service)

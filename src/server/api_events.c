@@ -239,7 +239,7 @@ static const struct route routes[] = {
      "application/x-ndjson each event is a line {\"id\",\"event\",\"data\"}, a heartbeat the line {\"event\":\"heartbeat\",\"data\":{}}. With "
      "wait=S (0 to 60) the answer is {\"events\":[…],\"next\",\"ended\"}: at once when there is something, else at news or after S seconds; "
      "go on with after=NEXT until ended. `gap` says that history is gone: forget what you had, the log follows from 1.",
-     .gives = "text/event-stream", .query = "face after last_event_id wait", .schema = "Event"},
+     .gives = "text/event-stream=Event application/x-ndjson=Event application/json=EventPage", .query = "face after last_event_id wait"},
 };
 
 void api_events_add(struct service *service)

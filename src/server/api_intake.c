@@ -365,16 +365,17 @@ static const struct route routes[] = {
      "that is cut off, makes nothing. MAX_BODY_MB and MAX_FILE_SIZE_MB hold, MAX_BATCH_SIZE does not. open=1 makes a job that takes more "
      "items by POST /v1/jobs/{id}/items and starts each at once. Prefer: wait=SECONDS waits for the end (200 then), Accept: text/event-stream "
      "answers with the stream. Idempotency-Key: the same again within a day gives the same job and Idempotent-Replay: true, something else 422.",
-     .takes = "files", .query = "pipeline open ordered in_flight on_disconnect"},
+     .takes = "files application/json application/jsonl", .gives = "application/json=Job text/event-stream=Event",
+     .query = "pipeline open ordered in_flight on_disconnect", .status = 202},
     {HTTP_POST, "/v1/jobs/{id}/items", post_items, "Add items to an open job",
      "The same bodies as for a new job; JSON that is no {\"items\": [...]} is one item. 202 {id, first, count, total} when durable. first=N: "
      "the index that the first of them must get; 409 with the total when it would not, so that an addition is not made twice.",
-     .takes = "files", .query = "first"},
+     .takes = "files application/json application/jsonl", .query = "first", .schema = "Added", .status = 202},
     {HTTP_POST, "/v1/jobs/{id}/seal", post_seal, "Say that an open job has all its items",
-     "The document; also when it was sealed before. 409 when the job was cancelled or has ended without it."},
+     "The document; also when it was sealed before. 409 when the job was cancelled or has ended without it.", .schema = "Job"},
     {HTTP_GET, "/v1/pipelines", get_pipelines, "What jobs can be made of",
      "Each with its name, the key of its results on the /process endpoints, its legs, and what it takes: files of these types, and JSON "
-     "values where \"values\" is true."},
+     "values where \"values\" is true.", .schema = "PipelineList"},
 };
 
 void api_intake_add(struct service *service)

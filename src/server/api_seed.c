@@ -303,19 +303,20 @@ void api_seed_index(struct service *service, struct buf *buf)
 
 static const struct route routes[] = {
     {HTTP_POST, "/process", process, "Process one image and wait for its result",
-     "400 when it is no image or too large; 422 without a file.", .everywhere = true, .takes = "file", .query = "on_disconnect"},
+     "400 when it is no image or too large; 422 without a file.", .schema = "OneResult", .everywhere = true, .takes = "file", .query = "on_disconnect"},
     {HTTP_POST, "/process-batch", process_batch, "Process several images and wait for all results",
-     "A bad file counts as failed and never fails the call.", .everywhere = true, .takes = "files", .query = "on_disconnect"},
+     "A bad file counts as failed and never fails the call.", .schema = "BatchResult", .everywhere = true, .takes = "files", .query = "on_disconnect"},
     {HTTP_POST, "/process-batch-stream", process_batch_stream, "Process several images one after another, each result the moment it is ready",
-     LEAVE, .everywhere = true, .takes = "files", .gives = "text/event-stream", .query = "on_disconnect"},
+     LEAVE, .everywhere = true, .takes = "files", .gives = "text/event-stream=SeedEvent", .query = "on_disconnect"},
     {HTTP_POST, "/process-batch-fast", process_batch_fast, "Process several images in parallel, results in the order they are ready",
-     LEAVE " 400 while ENABLE_PARALLEL is false.", .everywhere = true, .takes = "files", .gives = "text/event-stream",
+     LEAVE " 400 while ENABLE_PARALLEL is false.", .everywhere = true, .takes = "files", .gives = "text/event-stream=SeedEvent",
      .query = "on_disconnect"},
     {HTTP_POST, "/process-stream", process_stream, "Process one image with staged progress",
-     LEAVE, .everywhere = true, .takes = "file", .gives = "text/event-stream", .query = "on_disconnect"},
-    {HTTP_GET, "/health", health, "Whether the service can work", NULL, .everywhere = true, .open = true},
-    {HTTP_GET, "/stats", stats, "What the service is made of", NULL, .everywhere = true},
-    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL, .open = true},
+     LEAVE, .everywhere = true, .takes = "file", .gives = "text/event-stream=SeedEvent", .query = "on_disconnect"},
+    {HTTP_GET, "/health", health, "Whether the service can work", NULL, .schema = "Health", .everywhere = true, .open = true},
+    {HTTP_GET, "/stats", stats, "What the service is made of", NULL, .schema = "Stats", .everywhere = true},
+    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL,
+     .gives = "text/html application/json=Index", .open = true},
 };
 
 void api_seed_add(struct service *service)

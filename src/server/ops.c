@@ -62,9 +62,9 @@ static void get_metrics(struct http_request *request, void *service)
 }
 
 static const struct route routes[] = {
-    {HTTP_GET, "/livez", livez, "Whether the server runs", "Answers as long as its loop turns.", .open = true},
+    {HTTP_GET, "/livez", livez, "Whether the server runs", "Answers as long as its loop turns.", .schema = "Alive", .open = true},
     {HTTP_GET, "/readyz", readyz, "Whether the server can take work", "503 and the reasons when the disk is full, the log is slow, no worker "
-     "is ready, or the server is going down.", .open = true},
+     "is ready, or the server is going down.", .schema = "Readiness", .open = true},
     {HTTP_GET, "/metrics", get_metrics, "Numbers for monitoring", "OpenMetrics 1.0 text.", .gives = "application/openmetrics-text"},
 };
 

@@ -6,6 +6,7 @@
 #include "server/access.h"
 #include "server/journal.h"
 #include "server/ops.h"
+#include "server/schemas.h"
 #include "server/stream.h"
 
 #include <assert.h>
@@ -100,6 +101,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     page_add(service);
     access_add(service);
     ops_add(service);
+    router_set_schemas(service->router, schemas);
     router_add_docs(service->router);
     return service;
 }
