@@ -231,6 +231,7 @@ int store_finish(struct store *store, struct token token, const struct outcome *
         if (pool_may(live, live->job->items[token.item].leg, true)) {
             pool_take(live, live->job->items[token.item].leg, held);
             claim_fill(live, held, token.attempt, NULL, ret_next);
+            claim_refresh(live);    /* it has left the lines where its other items stood */
             return STORE_STEPPED;
         }
         claim_step(live, token.item);

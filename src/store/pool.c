@@ -49,15 +49,19 @@ static bool may_take(const struct live *live, const struct pool *pool, uint32_t 
     return has_room(pool, units) && (!first || first == live);
 }
 
+static struct pool_place *place_in(struct live *live, const struct pool *pool)    /* NULL for a pool: a free one */
+{
+    for (size_t i = 0; i < POOL_PLACES_MAX; i++)
+        if (live->places[i].pool == pool)
+            return &live->places[i];
+    return NULL;
+}
+
 static void stand_in(struct live *live, struct pool *pool)
 {
-    struct pool_place *room = NULL;
-    for (size_t i = 0; i < POOL_PLACES_MAX; i++) {
-        if (live->places[i].pool == pool)
-            return;
-        if (!live->places[i].pool && !room)
-            room = &live->places[i];
-    }
+    if (place_in(live, pool))
+        return;
+    struct pool_place *room = place_in(live, NULL);
     assert(room);
     *room = (struct pool_place){.pool = pool, .live = live};
     list_push(&pool->line, &room->link);
@@ -100,6 +104,19 @@ void pool_leave(struct live *live)
     leave_others(live, NULL, 0);
 }
 
+/* In all of them from now on. Whoever wants other resources than before begins anew at the end of each of their lines: a place kept in
+ * one and a new one in another would let two jobs wait for each other. */
+static void stand(struct live *live, struct pool *const *pools, size_t pipelines, size_t count)
+{
+    bool new_want = false;
+    for (size_t i = pipelines; i < count; i++)
+        new_want |= !place_in(live, pools[i]);
+    if (new_want)
+        leave_others(live, pools, pipelines);
+    for (size_t i = 0; i < count; i++)
+        stand_in(live, pools[i]);
+}
+
 bool pool_may(struct live *live, uint32_t leg, bool has_pipeline)
 {
     const struct leg *at = &live->pipeline->legs[leg];
@@ -116,8 +133,8 @@ bool pool_may(struct live *live, uint32_t leg, bool has_pipeline)
     size_t first = count - (may ? at->needs_count : 0);
     for (size_t i = first; i < count; i++)
         may = may_take(live, pools[i], needed(pools[i], at->needs[i - first].units)) && may;
-    for (size_t i = 0; !may && i < count; i++)
-        stand_in(live, pools[i]);
+    if (!may)
+        stand(live, pools, first, count);
     return may;
 }
 

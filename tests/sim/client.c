@@ -12,6 +12,7 @@ struct client {
     struct happening next;
     struct sim *sim;
     bool slow, vanishes, will_cancel, will_delete, created;
+    bool open;                    /* a slow one whose items start as they come */
     bool keyed, asking, asked_again;
     bool deleted;                 /* that is durable */
     char key[24];
@@ -189,6 +190,7 @@ static void begin_upload(struct client *client)
 {
     struct sim *sim = client->sim;
     struct store_job job = make_job(sim);
+    job.open = client->open;
     client->live = live_ref(store_create(sim->store, &job));
     remember_id(client, client->live);
     sim_note(sim, "an upload begins", live_job(client->live)->job, -1, client->total);
@@ -290,6 +292,7 @@ void clients_begin(struct sim *sim)
         client->keyed = !client->slow && sim_chance(sim, 40);
         client->will_delete = !client->slow && sim_chance(sim, 10);
         snprintf(client->key, sizeof client->key, "key %u", i);
+        client->open = client->slow && sim_chance(sim, 50);
         client->total = draw_total(sim);
         client->next.call = begin;
         sim_at(sim, &client->next, sim_between(sim, 0, sim->temper.turbulent_us * 3 / 4));

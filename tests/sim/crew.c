@@ -156,14 +156,25 @@ static size_t slots_free(struct crew *crew)
     return count;
 }
 
+static void see_work(struct sim *sim, struct token more)
+{
+    struct token *busy MEM_OWNED = mem_new(sim->temper.slots * sizeof *busy);
+    size_t count = 0;
+    for (unsigned i = 0; i < sim->temper.slots; i++)
+        if (sim->workers[i].busy)
+            busy[count++] = sim->workers[i].token;
+    model_see_work(sim, more, busy, count);
+}
+
 static void start(struct crew *crew, const struct task *task)
 {
     struct sim *sim = of(crew);
     struct worker *worker = idle_worker(sim);
     SIM_CHECK(sim, worker, "a task was started without a free slot");
+    worker->mark = model_see_task(sim, task);
+    see_work(sim, task->token);
     worker->busy = true;
     worker->token = task->token;
-    worker->mark = model_see_task(sim, task);
     worker->fate = draw_fate(sim);
     if (worker->fate == FATE_FAIL && sim_chance(sim, 10))
         worker->fate = FATE_BROKEN;

@@ -108,6 +108,7 @@ static void boot(struct sim *sim, struct happening *happening)
     struct store_world world = {.data = sim, .now_us = now_us, .wall_us = wall_us, .random = chance, .id = new_id, .id_data = sim};
     struct problem problem = {0};
     sim->store = store_new(&world);
+    store_set_pools(sim->store, &sim->resources);
     sim->log = memory_open(sim->disk, wall_us(sim) / SECOND, store_opening(sim->store));
     sim->disk_full = false;
     sim_note(sim, "the machine boots", 0, -1, store_opening(sim->store)->epoch);
@@ -284,6 +285,7 @@ static void draw_temper(struct sim *sim)
         .items_max = (unsigned)sim_spread(sim, 8, 300),
         .cut_percent = (unsigned)sim_between(sim, 0, 90),
         .prunes = sim_chance(sim, 20),
+        .pools = sim->seed % 3 == 1,
     };
     if (sim->seed % 32 == 7) {        /* large jobs: several events of items, several pages of cells */
         temper->items_max = 2000;
@@ -306,9 +308,20 @@ static void begin(struct sim *sim)
         "{\"name\":\"three\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":1},{\"stages\":[\"b\"],\"timeout_s\":30,\"attempts\":4,\"backoff_ms\":[0,10]},{\"stages\":[\"c\"]}]}",
         "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
     };
+    static const char *const pooled[SIM_PIPELINES] = {
+        "{\"name\":\"one\",\"concurrency\":2,\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
+        "{\"name\":\"two\",\"legs\":[{\"stages\":[\"a\"],\"resources\":{\"gpu\":1},\"timeout_s\":10},{\"stages\":[\"c\"],\"resources\":{\"llm\":2}}]}",
+        "{\"name\":\"three\",\"concurrency\":3,\"legs\":[{\"stages\":[\"a\"],\"resources\":{\"llm\":1,\"gpu\":1}},{\"stages\":[\"b\"]},"
+        "{\"stages\":[\"c\"],\"resources\":{\"gpu\":1,\"other\":1}}]}",
+        "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
+    };
     struct problem problem = {0};
+    draw_temper(sim);
+    if (resources_parse(BYTES("gpu=1,llm=3"), &sim->resources, &problem))
+        sim_fail(sim, "%s", problem.text);
     for (size_t i = 0; i < SIM_PIPELINES; i++)
-        if (!(sim->pipelines[i] = pipeline_parse(bytes_of(texts[i]), &problem)))
+        if (!(sim->pipelines[i] = pipeline_parse(bytes_of(sim->temper.pools ? pooled[i] : texts[i]), &problem)) ||
+            resources_check(&sim->resources, sim->pipelines[i], &problem))
             sim_fail(sim, "%s", problem.text);
     sim->boot.call = boot;
     sim->sync.call = sync_some;
@@ -319,7 +332,6 @@ static void begin(struct sim *sim)
     list_init(&sim->ghosts);
     list_init(&sim->readers);
     sim->disk = memory_disk_new();
-    draw_temper(sim);
     crew_begin(sim);
     clients_begin(sim);
     sim_at(sim, &sim->boot, 0);

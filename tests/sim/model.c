@@ -56,6 +56,8 @@ static bool ended(const struct model_item *item)
 
 static void owner_waits(struct sim *sim, const struct model_job *job)
 {
+    if (sim->temper.pools || job->open)    /* a turn may come while there is no room in its pool; or its first one has been */
+        return;
     for (size_t i = 0; i < sim->model.jobs_count; i++) {
         const struct model_job *other = sim->model.jobs[i];
         if (other != job && other->owner == job->owner && !other->ended)
@@ -92,6 +94,7 @@ static void see_created(struct sim *sim, const struct row *row)
             job->pipeline = sim->pipelines[i];
     RULE(job->owner >= 0 && job->pipeline, "its owner or pipeline is nobody's");
     job->ordered = bytes_equal(json_span(row_body(row), "ordered"), BYTES("true"));
+    job->open = bytes_equal(json_span(row_body(row), "open"), BYTES("true"));
     job->in_flight = (uint32_t)number_of(row, "in_flight");
     RULE(job->in_flight >= 1, "nothing could ever run");
     job->shadow = job_new();
@@ -169,7 +172,8 @@ static void see_started(struct sim *sim, struct model_job *job, struct model_ite
     item->attempt = row->attempt;
     move(sim, job, item, MODEL_RUNNING);
     item->epoch = row->epoch;
-    RULE(sim->model.running <= sim->temper.slots, "more run than there are workers");
+    if (!sim->temper.pools)    /* else some wait between two legs, without a worker */
+        RULE(sim->model.running <= sim->temper.slots, "more run than there are workers");
     RULE(job->running + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
     for (int64_t n = 0; job->ordered && n < row->item; n++)
         RULE(ended(&job->items[n]), "an ordered job starts an item before the one ahead has ended");
@@ -303,7 +307,7 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
     char name[64];
     RULE(row->item >= 0 && row->item < job->total, "there is no such item");
     struct model_item *item = &job->items[row->item];
-    RULE((job->sealed && !job->cancelling) && !ended(item), "the item had ended, or its job takes no more");
+    RULE(((job->sealed || job->open) && !job->cancelling) && !ended(item), "the item had ended, or its job takes no more");
     struct buf want BUF_OWNED;
     buf_init(&want, 1000);
     json_bytes(&want, sim_name(item->input, name));

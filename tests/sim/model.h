@@ -38,7 +38,7 @@ struct model_job {
     int owner;
     const struct pipeline *pipeline;
     uint32_t in_flight;
-    bool ordered, sealed, cancelling, ended, cut_off;
+    bool ordered, open, sealed, cancelling, ended, cut_off;
     bool deleting;                /* somebody asked for that in this opening: it need not be found */
     struct model_item *items;     /* owned */
     int64_t total, items_room, next, running, backing_off;
@@ -90,3 +90,4 @@ void model_fold(struct sim *sim, struct model_job *job);      /* its shadow up t
 void model_see_row(struct sim *sim, const struct model_job *job, uint64_t seq, const struct row *row);
 void model_see_document(struct sim *sim, const struct model_job *job, struct bytes document);
 uint64_t model_see_task(struct sim *sim, const struct task *task);     /* answers the number of the new mark */
+void model_see_work(struct sim *sim, struct token more, const struct token *busy, size_t count);

@@ -18,6 +18,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/rng.h"
+#include "core/resource.h"
 #include "engine/engine.h"
 #include "store/memory.h"
 #include "model.h"
@@ -41,6 +42,7 @@ struct temper {
     unsigned items_max;
     unsigned cut_percent;         /* of the troubles: the power goes */
     bool prunes;
+    bool pools;                   /* pipelines have a concurrency, legs share resources */
 };
 
 struct sim {
@@ -67,6 +69,7 @@ struct sim {
     struct worker *workers;       /* temper.slots of them */
     struct list ghosts;           /* words that come too late */
     struct pipeline *pipelines[SIM_PIPELINES];
+    struct resources resources;
     struct model model;
     struct client *clients;
     unsigned clients_left;

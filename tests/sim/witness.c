@@ -120,6 +120,30 @@ void model_see_document(struct sim *sim, const struct model_job *job, struct byt
 }
 
 /* A launch: the start (or the step) that it rests on is durable, and the task is that of this item at this leg. */
+/* Never more at work than there is room for: `more` has just been given to a worker, and `busy` are at work beside it. */
+void model_see_work(struct sim *sim, struct token more, const struct token *busy, size_t count)
+{
+    const struct model_job *job = model_job(sim, more.job);
+    const struct pipeline *pipeline = job->pipeline;
+    const struct leg *leg = &pipeline->legs[job->items[more.item].leg];
+    uint32_t same = 1, used[LEG_NEEDS_MAX] = {0};
+    for (size_t n = 0; n < leg->needs_count; n++)
+        used[n] = leg->needs[n].units;
+    for (size_t i = 0; i < count; i++) {
+        const struct model_job *other = model_job(sim, busy[i].job);
+        const struct leg *at = &other->pipeline->legs[other->items[busy[i].item].leg];
+        same += other->pipeline == pipeline;
+        for (size_t n = 0; n < leg->needs_count; n++)
+            for (size_t m = 0; m < at->needs_count; m++)
+                if (!strcmp(leg->needs[n].name, at->needs[m].name))
+                    used[n] += at->needs[m].units;
+    }
+    SIM_CHECK(sim, !pipeline->concurrency || same <= pipeline->concurrency, "%u items of pipeline %s run at once, at most %u may", same,
+              pipeline->name, pipeline->concurrency);
+    for (size_t n = 0; n < leg->needs_count; n++)
+        SIM_CHECK(sim, used[n] <= resources_units(&sim->resources, leg->needs[n].name), "%u of %s are used at once", used[n], leg->needs[n].name);
+}
+
 uint64_t model_see_task(struct sim *sim, const struct task *task)
 {
     struct model *model = &sim->model;
