@@ -121,7 +121,8 @@ const THEMES = ['system', 'light', 'dark'];
 
 function showTheme() {
   const theme = document.documentElement.dataset.theme ?? 'system';
-  say($('theme'), `Theme: ${theme}`);
+  say($('theme'), { system: '◐ System', light: '○ Light', dark: '● Dark' }[theme]);
+  $('theme').setAttribute('aria-label', `Theme: ${theme}`);
   timeline.themeChanged();
 }
 

@@ -56,7 +56,8 @@ export function deckParts(deck) {
   const sections = SECTIONS.filter(([key]) => cardsOf(deck, key).length).map(([key, title]) => section(key, title, cardsOf(deck, key)));
   const unmatched = cardsOf(deck, 'unmatched');
   if (unmatched.length) sections.push(section('unknown', 'Not in the catalogue', unmatched));
-  return [legend && make('p', { class: 'who' }, legend), facts && make('p', { class: 'facts' }, facts), badge, make('div', { class: 'sections' }, ...sections)];
+  const aside = ['legend', 'battlefields', 'runes'].some((key) => cardsOf(deck, key).length);
+  return [legend && make('p', { class: 'who' }, legend), facts && make('p', { class: 'facts' }, facts), badge, make('div', { class: aside ? 'sections' : 'sections single' }, ...sections)];
 }
 
 // Lines that deck builders read, and the server too.

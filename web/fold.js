@@ -20,6 +20,7 @@ export function fresh(id) {
     began: null, at: null,            // milliseconds of the server's clock: of the first and of the latest frame
     ends: [],
     end: null,                        // {status, counts, summary, seconds, error} of the last frame
+    kinds: {},                        // states that some item has been in
     gaps: 0,
   };
 }
@@ -32,7 +33,7 @@ export function fromDocument(document) {
   job.cursor = String(job.seq || '');
   job.status = document.status;
   job.counts = [of('pending'), of('processing'), of('completed'), of('failed'), of('skipped')];
-  job.total = document.total_batches ?? null;
+  job.total = document.sealed === false ? null : document.total_batches ?? null;
   job.began = Date.parse(document.created_at) || null;
   if (isOver(document.status))
     job.end = { status: document.status, counts: job.counts, summary: document.summary, seconds: document.seconds, error: document.error };
@@ -51,14 +52,15 @@ function itemOf(job, data) {
   return item;
 }
 
-function step(item, state, at) {
+function step(job, item, state, at) {
+  job.kinds[state] = true;
   item.state = state;
   item.steps.push([state, at]);
   item.percent = item.hint = undefined;
 }
 
 function itemEnds(job, item, state, at, list) {
-  step(item, state, at);
+  step(job, item, state, at);
   list.push(item.index);
   job.ends.push(at);
   if (job.ends.length > ENDS_KEPT) job.ends.shift();
@@ -69,20 +71,20 @@ const progress = {
   processing(job, data, at) {
     const item = itemOf(job, data);
     item.why = data.why;
-    step(item, 'processing', at);
+    step(job, item, 'processing', at);
     if (job.status === 'pending') job.status = 'running';
   },
   stepped(job, data, at) {
     const item = itemOf(job, data);
     item.leg = data.leg + 1;
-    step(item, 'processing', at);
+    step(job, item, 'processing', at);
   },
-  waiting(job, data, at) { step(itemOf(job, data), 'waiting', at); },
+  waiting(job, data, at) { step(job, itemOf(job, data), 'waiting', at); },
   retrying(job, data, at) {
     const item = itemOf(job, data);
     item.error = data.error;
     item.due = Date.parse(data.due_at);
-    step(item, 'retrying', at);
+    step(job, item, 'retrying', at);
   },
   record(job, data) {
     const item = itemOf(job, data);

@@ -12,16 +12,16 @@ import { uploadOf } from './uploads.js';
 import { ago, count, left, number, plural, rate, seconds, shortId, stateWords } from './words.js';
 
 const STALL_MS = 60000;
-const FAILED_STEP = 100;
+const FAILED_FIRST = 6, FAILED_STEP = 100;
 const SLOW_PAINT_MS = 250;          // of a large job that moves fast
 
-let id = null, document_ = null, one = null, ticker = 0, asked = 0, painted = 0, failedMost = FAILED_STEP, told = {}, retries = new Map();
+let id = null, document_ = null, one = null, ticker = 0, asked = null, painted = 0, failedMost = FAILED_FIRST, told = {}, retries = new Map();
 
 export async function enter(job) {
   exit();
   id = job;
   document_ = null;
-  failedMost = FAILED_STEP;
+  failedMost = FAILED_FIRST;
   told = { tenth: 0, status: null };
   retries = new Map();
   for (const node of ['job-problem', 'stall']) tell($(node), '');
@@ -77,8 +77,21 @@ function about() {
 export function soon() {
   if (asked || !id) return;
   const wait = one.entry.job.items.size > 2000 ? Math.max(0, painted + SLOW_PAINT_MS - performance.now()) : 0;
-  const paintNow = () => { asked = 0; if (id) paint(); };
-  asked = document.hidden || wait ? setTimeout(paintNow, document.hidden ? 500 : wait) : requestAnimationFrame(paintNow);
+  const paintNow = () => { asked = null; if (id) paint(); };
+  if (document.hidden || wait) {
+    const timer = setTimeout(paintNow, document.hidden ? 500 : wait);
+    asked = () => clearTimeout(timer);
+  } else {
+    const frame = requestAnimationFrame(paintNow);
+    asked = () => cancelAnimationFrame(frame);
+  }
+}
+
+// A tab that is put behind another gets no frame any more, one that comes to the front should not wait for a timer.
+function seenOrNot() {
+  asked?.();
+  asked = null;
+  soon();
 }
 
 function paint() {
@@ -129,10 +142,8 @@ function paceLine(job) {
 }
 
 function nowLine(job) {
-  if (job.end) {
-    say($('now'), '');
-    return;
-  }
+  show($('now'), !job.end);
+  if (job.end) return;
   const names = [];
   for (const item of job.items.values()) {
     if (item.state !== 'processing' && item.state !== 'waiting' && item.state !== 'retrying') continue;
@@ -154,13 +165,11 @@ function sendingLine(job) {
   tell($('sending'), text);
 }
 
-// A minute without an event, or no connection at all: said, and taken back when it is over.
+// A minute without an event while the connection is there: said, and taken back when it is over. That it is not there is said above.
 function stall(job) {
-  const silent = performance.now() - Math.max(one.entry.heard, 0);
-  let text = '';
-  if (!job.end && wire.state === 'lost') text = 'The connection was lost. Trying again; nothing is lost meanwhile.';
-  else if (!job.end && job.status !== 'pending' && silent >= STALL_MS) text = `No news for ${seconds(silent / 1000)}. The connection is there; the items that run may just take long.`;
-  tell($('stall'), text);
+  const silent = performance.now() - one.entry.heard;
+  const stalls = !job.end && wire.state === 'live' && job.counts[PROCESSING] > 0 && silent >= STALL_MS;
+  tell($('stall'), stalls ? `No news for ${seconds(Math.floor(silent / 10000) * 10)}. The connection is there; what runs may just take long.` : '');
 }
 
 function actions(job) {
@@ -284,7 +293,7 @@ export function listen() {
   $('seal').addEventListener('click', () => act($('seal'), () => api.seal(id)));
   $('retry-all').addEventListener('click', () => retry(null, $('retry-all')));
   $('failed-more').addEventListener('click', () => { failedMost += FAILED_STEP; soon(); });
-  document.addEventListener('visibilitychange', soon);
+  document.addEventListener('visibilitychange', seenOrNot);
   cards.listen();
   timeline.listen();
 }

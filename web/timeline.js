@@ -20,6 +20,8 @@ export function begin() {
   picked = -1;
   follows = true;
   $('chart').scrollTop = 0;
+  $('legend').replaceChildren();
+  say($('chart-line'), '');
   $('chart-table').open = false;
   show($('timeline'), false);
 }
@@ -30,6 +32,7 @@ export function paint(of, at) {
   show($('timeline'), rows() > 0 && job.began !== null);
   $('spacer').style.height = `${HEAD + rows() * ROW}px`;
   if (follows && !job.end) followFrontier();
+  legend();
   draw();
   if ($('chart-table').open) table();
 }
@@ -123,6 +126,13 @@ function drawNow() {
   canvas.setAttribute('aria-label', summary());
 }
 
+function tick(at, step) {
+  if (!at) return '0';
+  if (step < 0.1) return `${Math.round(at * 1000)} ms`;
+  if (step < 1) return `${at.toFixed(1)} s`;
+  return seconds(at).replace('.0 s', ' s');
+}
+
 function axis(pen, place, end, width, height) {
   const span = (end - job.began) / 1000;
   const step = STEPS_S.find((one) => span / one <= Math.max(2, width / 130)) ?? 7 * 86400;
@@ -135,7 +145,7 @@ function axis(pen, place, end, width, height) {
     pen.lineTo(x, height);
     pen.stroke();
     pen.fillStyle = colours.soft;
-    if (x < width - 50) pen.fillText(at ? seconds(at) : '0', x + 4, 10);
+    if (x < width - 50) pen.fillText(tick(at, step), x + 4, 10);
   }
 }
 
@@ -227,13 +237,15 @@ function keyed(event) {
   else if (top + ROW > chart.scrollTop + chart.clientHeight) chart.scrollTop = top + ROW - chart.clientHeight;
 }
 
+// Only what the chart has.
 function legend() {
-  $('legend').replaceChildren(...KINDS.map(([kind, word]) => make('span', {}, make('i', { class: `key ${kind}` }), word)));
+  const seen = KINDS.filter(([kind]) => kind === 'queued' || job.kinds[kind]);
+  if ($('legend').children.length !== seen.length)
+    $('legend').replaceChildren(...seen.map(([kind, word]) => make('span', {}, make('i', { class: `key ${kind}` }), word)));
 }
 
 export function listen() {
   const chart = $('chart');
-  legend();
   chart.addEventListener('scroll', draw, { passive: true });
   chart.addEventListener('wheel', () => { follows = false; }, { passive: true });
   chart.addEventListener('keydown', keyed);
