@@ -178,3 +178,33 @@ TEST(an_id_is_an_epoch_and_a_seq_and_nothing_else)
     CHECK(!frame_id_parse(BYTES("99999999999999999999-1"), &epoch, &seq));
     CHECK(!frame_id_parse(BYTES(""), &epoch, &seq));
 }
+
+TEST(frames_are_cut_out_of_a_text_and_comments_passed_over)
+{
+    struct bytes text = BYTES("retry: 1000\n\n: still here\n\nevent: progress\ndata: {\"a\":\"b: c\"}\nid: 9-4\n\nevent: gap\ndata: {}\n\n");
+    struct frame_parts frame;
+    CHECK(frame_next(&text, &frame));
+    CHECK_BYTES(frame.event, BYTES("progress"));
+    CHECK_BYTES(frame.data, BYTES("{\"a\":\"b: c\"}"));
+    CHECK_BYTES(frame.id, BYTES("9-4"));
+    CHECK(frame_next(&text, &frame));
+    CHECK_BYTES(frame.event, BYTES("gap"));
+    CHECK_INT(frame.id.count, 0);
+    CHECK(!frame_next(&text, &frame));
+}
+
+TEST(a_frame_has_the_same_data_in_every_shape)
+{
+    struct frame_parts frame = {BYTES("result"), BYTES("{\"n\":[1,2]}"), BYTES("9-4")};
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 1024);
+    frame_as_json(&frame, &buf);
+    CHECK_BYTES(buf_bytes(&buf), BYTES("{\"id\":\"9-4\",\"event\":\"result\",\"data\":{\"n\":[1,2]}}"));
+    buf_clear(&buf);
+    frame_of_job(&frame, BYTES("j1"), &buf);
+    CHECK_BYTES(buf_bytes(&buf), BYTES("event: result\ndata: {\"n\":[1,2]}\nid: j1@9-4\n\n"));
+    frame.id = (struct bytes){0};
+    buf_clear(&buf);
+    frame_as_json(&frame, &buf);
+    CHECK_BYTES(buf_bytes(&buf), BYTES("{\"event\":\"result\",\"data\":{\"n\":[1,2]}}"));
+}
