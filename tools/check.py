@@ -38,6 +38,7 @@ SUITES = [
     ('fallback', 300, 'sh tools/samples/run.sh --fallback build/rivulet'),
     ('cli',     600, '{python} tests/run.py cli'),
     ('server', 1200, '{python} tests/run.py server'),
+    ('docs',    300, '{python} tests/run.py docs'),
     ('browser', 300, '{python} tests/run.py browser'),
 ]
 
