@@ -6,7 +6,7 @@ import { Backoff } from '../src/wait.js';
 import { nextLink } from '../src/lines.js';
 import { behind, dice, frameOf, idsOf, json, logOf, serve, startStream } from './fake.js';
 
-const QUICK = { base: 1, max: 20 };
+const QUICK = { base: 1, max: 20, patience: 10000 };
 
 async function withServer(handle, use, options = {}) {
   const server = await serve(handle);

@@ -7,7 +7,7 @@ import { linked } from '../src/wait.js';
 import { Wire } from '../src/wire.js';
 import { dice, idsOf, json, logOf, serve, startStream } from './fake.js';
 
-const QUICK = { base: 1, max: 5 };
+const QUICK = { base: 1, max: 5, patience: 10000 };
 
 // GET /v1/events over logs in memory, cut at random; {logs, open, most, …}. A log may grow: `tell()` says that one has.
 async function multi({ cutBytes = 0, seed = 1 } = {}) {

@@ -6,7 +6,7 @@ import { eventOf } from '../src/events.js';
 import { Cutter } from './cutter.js';
 import { Rivulet as Server } from './rivulet.js';
 
-export const QUICK = { base: 2, max: 100 };
+export const QUICK = { base: 2, max: 100, patience: 20000 };
 
 export function frameEvent(text) {
   const field = (name) => new RegExp(`^${name}: (.*)$`, 'm').exec(text)?.[1] ?? null;
