@@ -74,6 +74,7 @@
 #define LIMIT_HTTP_FIELDS 100                      /* header fields; browsers send about 20, proxies add 10; beyond it 431 */
 #define LIMIT_HTTP_ANSWER_BYTES (64 * 1024 * 1024) /* bytes of an answer that is held whole in memory; longer ones are streams */
 #define LIMIT_HTTP_CONNECTIONS 12000               /* open at a time: 10,000 subscribers and room; never more than descriptors allow */
+#define LIMIT_HTTP_ADDRESS_PERCENT 50              /* of all connections, for one address; loopback, where proxies live, is not counted */
 #define LIMIT_HTTP_FILES_LEFT 256                  /* descriptors that connections leave to the rest of the program */
 #define LIMIT_HTTP_READ_BYTES (64 * 1024)          /* bytes of one read from a socket, and the most that a paused body holds back */
 #define LIMIT_HTTP_READS 4                         /* reads of one connection before the others have their turn */

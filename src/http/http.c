@@ -235,6 +235,7 @@ static void free_conn(struct conn *conn)
     server->conns_count--;
     buf_done(&conn->in);
     conn_drop_waiting(conn);
+    address_leave(&server->addresses, conn->address);
     free(conn);
 }
 
@@ -460,13 +461,14 @@ static void on_time(struct timer *timer)
     conn_later(conn);
 }
 
-void conn_new(struct http_server *server, int fd)
+void conn_new(struct http_server *server, int fd, struct address *address)
 {
     struct conn *conn = MEM_NEW(struct conn);
-    *conn = (struct conn){.server = server, .fd = fd, .phase = HEADING};
+    *conn = (struct conn){.server = server, .fd = fd, .address = address, .phase = HEADING};
     list_init(&conn->later);
     if (watch_open(server->loop, fd, on_events, conn, &conn->watch) < 0) {
         close(fd);
+        address_leave(&server->addresses, address);
         free(conn);
         return;
     }

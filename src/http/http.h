@@ -66,6 +66,7 @@ struct http_settings {
     int port;                      /* 0 = a free one, see http_port */
     int64_t body_bytes_max;        /* 0 = LIMIT_HTTP_BODY_BYTES */
     int connections_max;           /* 0 = LIMIT_HTTP_CONNECTIONS */
+    int address_connections_max;   /* of one address, loopback included; 0 = LIMIT_HTTP_ADDRESS_PERCENT of all, loopback not counted */
     const char *origins;           /* CORS, as in cors.h; NULL = "*" */
     /* Look on, for numbers and logs; each may be NULL. on_begun: an answer begins, the request's head is still there. on_ended: the last
      * word about a request, after on_close; free what hangs on its note. */

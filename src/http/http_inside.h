@@ -14,6 +14,7 @@
  * that is nothing, for it goes round until nothing is left to do. */
 #pragma once
 #include "base/list.h"
+#include "http/address.h"
 #include "http/http.h"
 #include "http/http_parse.h"
 
@@ -33,6 +34,7 @@ struct http_server {
     bool check_host, draining;
     struct timer accept_again;         /* runs while accepting rests, because there were no descriptors */
     struct list conns;
+    struct addresses addresses;
     int conns_count, exchanges_count;
     uint64_t requests_count;
     struct list later;                 /* connections whose pump is due */
@@ -69,6 +71,7 @@ struct conn {
     struct list link, later;
     struct http_server *server;
     int fd;
+    struct address *address;           /* where it is counted; NULL = nowhere */
     struct watch *watch;
     enum phase phase;
     bool busy;                         /* the pump is running */
@@ -107,7 +110,7 @@ static inline struct exchange *exchange_of(const struct http_request *request)
     return (struct exchange *)request;
 }
 
-void conn_new(struct http_server *server, int fd);
+void conn_new(struct http_server *server, int fd, struct address *address);
 void conn_later(struct conn *conn);                        /* pump it soon; nothing when it is being pumped */
 void conn_pump(struct conn *conn);                         /* the connection may be gone afterwards */
 void conn_kill(struct conn *conn, enum http_why why);      /* close now; on_close and free come from the pump */

@@ -56,10 +56,13 @@ static void on_connections(void *data, int events)
 {
     struct http_server *server = data;
     for (int i = 0; i < ACCEPTS_A_TURN && server->fd >= 0; i++) {
-        int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage from = {0};
+        socklen_t from_bytes = sizeof from;
+        struct address *address = NULL;
+        int fd = accept4(server->fd, (struct sockaddr *)&from, &from_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (server->conns_count < server->settings.connections_max)
-                conn_new(server, fd);
+            if (server->conns_count < server->settings.connections_max && !address_enter(&server->addresses, &from, &address))
+                conn_new(server, fd, address);
             else
                 turn_away(server, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -201,6 +204,9 @@ int http_open(struct loop *loop, const struct http_settings *settings, http_requ
         return failed;
     }
     look_at_address(server);
+    int of_one = server->settings.address_connections_max;
+    server->addresses.loopback = of_one > 0;
+    server->addresses.max = of_one > 0 ? of_one : server->settings.connections_max * LIMIT_HTTP_ADDRESS_PERCENT / 100 + 1;
     watch_want(server->watch, LOOP_READ);
     *ret_server = server;
     return 0;
@@ -262,5 +268,6 @@ void http_close(struct http_server *server)
         conn_pump(conn);
     }
     timer_stop(server->loop, &server->later_timer);
+    addresses_done(&server->addresses);
     server_free(server);
 }

@@ -325,6 +325,8 @@ static void set(struct http_settings *settings, struct bytes argument)
         settings->port = (int)value;
     if (bytes_equal(name, BYTES("connections")))
         settings->connections_max = (int)value;
+    if (bytes_equal(name, BYTES("address")))
+        settings->address_connections_max = (int)value;
     if (bytes_equal(name, BYTES("body")))
         settings->body_bytes_max = value;
 }

@@ -366,7 +366,8 @@ class Secrets(Case):
         seen = [server.get(f'/v1/jobs/{job}/events?ticket={secrets[-1]}').response.read()]
         bodies = [server.get(f'/v1/jobs/{job}/events?ticket={secrets[-1]}'), server.get(f'/v1/jobs/{job}?key={BOB}&ticket={secrets[-2]}'),
                   server.get(f'/v1/jobs/{job}', Cookie=f'rivulet_session={secrets[3]}'), server.get('/metrics', **key(CAROL)),
-                  server.get('/stats', Authorization=f'Basic {ALICE}'), server.ask('DELETE', '/v1/session', headers={'Cookie': f'rivulet_session={secrets[4]}'}),
+                  server.get('/stats', Authorization=f'Basic {ALICE}'),
+                  server.ask('DELETE', '/v1/session', headers={'Cookie': f'rivulet_session={secrets[4]}'}),
                   server.get(f'/nowhere?ticket={secrets[-2]}'), server.get('/openapi.json'), server.get(f'/v1/jobs/{job}', **key(ALICE))]
         seen += [answer.body() for answer in bodies]
         server.write_keys(f'alice {ALICE}\nalice {ALICE}\n')
@@ -426,7 +427,8 @@ class Reach(unittest.TestCase):
         with open(path, 'w', encoding='utf-8') as file:
             file.write(KEYS)
         os.chmod(path, 0o644)
-        cases = [(('--keys', path), {}, 'mode 0644'), (('--keys', path + '.not'), {}, 'cannot be read'), ((), {'RIVULET_KEYS': 'alice'}, 'an owner and a key'),
+        cases = [(('--keys', path), {}, 'mode 0644'), (('--keys', path + '.not'), {}, 'cannot be read'),
+                 ((), {'RIVULET_KEYS': 'alice'}, 'an owner and a key'),
                  ((), {'RIVULET_CORS_ORIGINS': 'app.example'}, 'no origin'), ((), {'RIVULET_LOG': 'xml'}, 'text, json or off')]
         for arguments, settings, words in cases:
             line, said, status = self.run_server(*arguments, **settings)

@@ -546,6 +546,22 @@ class Impatience(HttpTest):
         self.server.wait_for(connections=1)
 
 
+class AddressCap(HttpTest):
+    settings = ('address=4',)
+
+    def test_one_address_does_not_take_every_connection(self):
+        socks = [self.server.connect() for _ in range(4)]
+        raw = b''
+        while b'503' not in raw:
+            with self.server.connect() as sock:
+                raw = read_all(sock)
+        for sock in socks:
+            sock.close()
+        while self.server.get('/stats').status != 200:
+            pass
+        self.server.wait_for(connections=1)
+
+
 class Caps(HttpTest):
     settings = ('connections=8', 'body=1000')
 
