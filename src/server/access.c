@@ -131,7 +131,7 @@ static bool by_session(struct http_request *request, struct service *service)
 static bool is_stream(const struct http_request *request, const struct route *route)
 {
     char follow[8];
-    return (route->gives && !strcmp(route->gives, "text/event-stream")) || http_accepts(request->head, "text/event-stream") ||
+    return (route->gives && strstr(route->gives, "text/event-stream")) || http_accepts(request->head, "text/event-stream") ||
            (!query_text(request->query, "follow", follow, sizeof follow) && strcmp(follow, "0"));
 }
 
