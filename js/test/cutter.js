@@ -6,7 +6,7 @@ import { dice } from './fake.js';
 export class Cutter {
   /** loseAnswers: the share of additions whose answer is swallowed after the server has given it. */
   constructor({ port, most = 50, seed = 1, loseAnswers = 0 }) {
-    Object.assign(this, { port, most, loseAnswers, random: dice(seed), cuts: 0, lost: 0, sockets: new Set() });
+    Object.assign(this, { port, most, loseAnswers, random: dice(seed), cuts: 0, lost: 0, sockets: new Set(), streaming: new Set() });
     this.server = net.createServer((client) => this.join(client));
   }
 
@@ -22,6 +22,7 @@ export class Cutter {
       client.destroy();
       upstream.destroy();
       this.sockets.delete(client);
+      this.streaming.delete(client);
     };
     this.sockets.add(client);
     for (const socket of [client, upstream]) socket.setNoDelay(true).on('error', end).on('close', end);
@@ -36,6 +37,7 @@ export class Cutter {
         this.lost++;
         return end();
       }
+      if (piece.includes('text/event-stream')) this.streaming.add(client);
       for (let at = -1; (at = piece.indexOf('\nid: ', at + 1)) >= 0;) {
         if (left-- > 0) continue;
         // The event before this id may come whole, in part or not at all.
@@ -45,6 +47,11 @@ export class Cutter {
       }
       client.write(piece) || (upstream.pause(), client.once('drain', () => upstream.resume()));
     });
+  }
+
+  /** Connections on which a stream goes on. */
+  get streams() {
+    return this.streaming.size;
   }
 
   async close() {
