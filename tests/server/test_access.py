@@ -104,6 +104,7 @@ class Keys(Case):
     def test_the_jobs_of_another_owner_are_not_there(self):
         server = self.serve()
         job = server.job()
+        until(lambda: server.get(f'/v1/jobs/{job}', **key(ALICE)).json()['status'] == 'completed')
         for path in ('', '/events', '/items', '/items/0', '/items/0/result', '/results'):
             mine, theirs = server.get(f'/v1/jobs/{job}{path}', **key(ALICE)), server.get(f'/v1/jobs/{job}{path}', **key(BOB))
             nothing = server.get(f'/v1/jobs/{"0" * 32}{path}', **key(BOB))
