@@ -1,7 +1,7 @@
 /* Who holds which item: what is due, in which order, and what a claimed item brings with it.
  *
- * Owners take turns, then the jobs of an owner: `store.owners` is a ring of owners that have something ready, `owner.ready` a ring
- * of their jobs. A job stands there exactly while something of it could be claimed now; claim_refresh() keeps that true after
+ * Owners take turns, then the jobs of an owner: `store.owners` is a ring of owners that have something ready, the one not served for the
+ * longest time first, so that a newcomer waits for nobody's second item; `owner.ready` is a ring of their jobs. A job stands there exactly while something of it could be claimed now; claim_refresh() keeps that true after
  * every event. What an item was added with (its chunk) and the value it carries from leg to leg may have been left on disk by a
  * restart; then the claim asks for it and the job waits out of the ring until it has come. */
 #include "store/live.h"
@@ -180,11 +180,19 @@ int64_t store_tick(struct store *store)
     return flush < next ? (flush > now ? flush : now + LIMIT_FLUSH_US) : next;
 }
 
+static void leave_ring(struct live *live)
+{
+    list_leave(&live->ready);
+    if (live->owner && list_empty(&live->owner->ready))
+        list_leave(&live->owner->link);
+}
+
 void live_drop_work(struct live *live)
 {
     struct store *store = live->store;
     size_t at = 0;
     silence_over(live);
+    leave_ring(live);
     while (!list_empty(&live->naps))
         nap_free(store, LIST_OF(live->naps.next, struct nap, own));
     for (struct carry *carry; (carry = map_next(&live->carries, &at));) {
@@ -257,14 +265,18 @@ static bool claimable(struct live *live)
         pool_leave(live);
         return false;
     }
-    return has_units(live, want, item);
+    return !pool_stands(live) || has_units(live, want, item);    /* whoever stands in no line yet joins it in its turn, not before */
 }
 
-static void leave_ring(struct live *live)
+/* Nearly always at one of the ends: a newcomer, or one that was served just now. */
+static void join_owners(struct store *store, struct owner *owner)
 {
-    list_leave(&live->ready);
-    if (live->owner && list_empty(&live->owner->ready))
-        list_leave(&live->owner->link);
+    struct list *behind = store->owners.prev;
+    if (!list_empty(&store->owners) && LIST_OF(store->owners.next, struct owner, link)->served > owner->served)
+        behind = &store->owners;
+    while (behind != &store->owners && LIST_OF(behind, struct owner, link)->served > owner->served)
+        behind = behind->prev;
+    list_push(behind->next, &owner->link);
 }
 
 void claim_refresh(struct live *live)
@@ -280,7 +292,7 @@ void claim_refresh(struct live *live)
     if (!live->owner)
         live->owner = owner_of(store, bytes_of(live->job->owner));
     if (list_empty(&live->owner->ready))
-        list_push(&store->owners, &live->owner->link);
+        join_owners(store, live->owner);
     list_push(&live->owner->ready, &live->ready);
     if (store->client.due)
         store->client.due(store->client.data);
@@ -295,6 +307,7 @@ static void end_turn(struct live *live)
         list_push(&owner->ready, &live->ready);
     }
 #ifndef BUG_UNFAIR_TURNS
+    owner->served = ++live->store->turns;
     if (!list_empty(&owner->ready)) {
         list_leave(&owner->link);
         list_push(&live->store->owners, &owner->link);

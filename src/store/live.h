@@ -91,6 +91,7 @@ struct owner {
     char *name;
     struct list ready;             /* lives with something to claim, in turn */
     struct list link;              /* in store.owners while ready is not empty */
+    uint64_t served;               /* the number of its last turn */
     struct store_usage open;       /* of its jobs that have not ended */
 };
 
@@ -112,7 +113,8 @@ struct store {
     int64_t last_at_us;
     bool disk_full;
     struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
-    struct list owners;            /* owners with something ready, in turn */
+    struct list owners;            /* owners with something ready, in turn: by owner.served */
+    uint64_t turns;
     struct heap naps;
     struct list chunks;            /* in memory, the longest unused first */
     size_t chunk_bytes;            /* of these */

@@ -99,6 +99,14 @@ static void leave_others(struct live *live, struct pool *const *pools, size_t co
     }
 }
 
+bool pool_stands(const struct live *live)
+{
+    for (size_t i = 0; i < POOL_PLACES_MAX; i++)
+        if (live->places[i].pool)
+            return true;
+    return false;
+}
+
 void pool_leave(struct live *live)
 {
     leave_others(live, NULL, 0);

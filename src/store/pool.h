@@ -42,6 +42,7 @@ bool pool_may(struct live *live, uint32_t leg, bool has_pipeline);
 void pool_take(struct live *live, uint32_t leg, struct held *held);       /* after pool_may(); leaves the lines */
 void pool_give_leg(struct live *live, struct held *held);
 void pool_give(struct live *live, struct held *held);                     /* all that it has */
+bool pool_stands(const struct live *live);                                /* in any line */
 void pool_leave(struct live *live);                                       /* it wants nothing now */
 struct store;
 void pools_forget(struct store *store);

@@ -130,8 +130,8 @@ TEST(owners_take_turns)
     for (int i = 0; i < 10; i++)
         CHECK_INT(claim().job, live_job(a)->job);
     b = job("bob", 1, 1);
-    CHECK_INT(claim().job, live_job(a)->job);    /* her turn had come before he did */
-    CHECK_INT(claim().job, live_job(b)->job);
+    CHECK_INT(claim().job, live_job(b)->job);    /* she has just been served, he never */
+    CHECK_INT(claim().job, live_job(a)->job);
     CHECK_INT(claim().job, live_job(a)->job);
     end();
 }
