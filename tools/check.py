@@ -40,6 +40,7 @@ SUITES = [
     ('server', 1200, '{python} tests/run.py server'),
     ('docs',    300, '{python} tests/run.py docs'),
     ('browser', 300, '{python} tests/run.py browser'),
+    ('js',      300, 'node js/test/run.js'),
 ]
 
 

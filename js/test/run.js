@@ -1,7 +1,7 @@
 // Runs every *.test.js here, each in a process of its own, and ends with the line `N passed, N failed`.
-// Usage: node test/run.js [--slow-ok] [PART-OF-A-NAME]…
-import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+// Usage: node test/run.js [PART-OF-A-NAME]… Without one the types are checked too.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 
@@ -18,7 +18,18 @@ function runFile(name) {
   });
 }
 
+if (!existsSync(path.join(here, '../node_modules'))) {
+  console.log('There is no js/node_modules: run `npm ci` in js/ (tools/setup.sh check does).');
+  console.log('0 passed, 1 failed');
+  process.exit(1);
+}
+
 let passed = 0, failed = 0;
+if (!words.length) {
+  const { status, stdout } = spawnSync('npm', ['run', '--silent', 'types'], { cwd: path.join(here, '..'), encoding: 'utf8' });
+  console.log(status ? `the types do not fit:\n${stdout}` : 'types.ts: 1 passed');
+  status ? failed++ : passed++;
+}
 for (const name of files) {
   const began = Date.now();
   const { told, status } = await runFile(name);
