@@ -72,7 +72,6 @@ export async function submitLines(pipeline, lines) {
 }
 
 export const cancel = (id) => ask('POST', `/v1/jobs/${id}/cancel`);
-export const remove = (id) => ask('DELETE', `/v1/jobs/${id}`);
 
 // A new job of what failed: all of it, or these items.
 export async function retry(id, items = null) {

@@ -7,6 +7,7 @@ import { $, copy, make, say, show } from './dom.js';
 import { bytes, count } from './words.js';
 
 const CARDS_STEP = 200;
+const FADED_MAX = 6;
 const SHOWN_JSON = 20000;           // characters of one result before "show all"
 const FETCHED_BYTES = 512 * 1024;   // larger ones come when asked for
 
@@ -32,6 +33,8 @@ export function paint(job) {
       node.remove();
       shown.delete(index);
     }
+  // Many at once come without a fade: a flood should not flicker.
+  const still = wanted.length - shown.size > FADED_MAX;
   let at = $('cards').firstChild;
   for (const index of wanted) {
     const have = shown.get(index);
@@ -40,6 +43,7 @@ export function paint(job) {
       continue;
     }
     const node = have?.node ?? cardOf(job, job.items.get(index));
+    if (!have && still) node.classList.add('still');
     $('cards').insertBefore(node, at);
   }
   say($('results-title'), `Results ${count(job.done.length)}`);

@@ -9,16 +9,19 @@ export const isDeck = (result) => Boolean(result && typeof result === 'object' &
 const cardsOf = (deck, key) => (Array.isArray(deck[key]) ? deck[key] : []);
 const copies = (cards) => cards.reduce((sum, card) => sum + (Number(card.quantity) || 0), 0);
 
-// How a card was found, in words beside the colour: {sign, word, kind}. An exact match needs no word.
+const SURE = 95, UNSURE = 75;       // of match_score, in %
+const WAYS = { exact_full: 'exact', base_name: 'by its name', comma_inserted: 'exact but for a comma', fuzzy_full: 'similar', fuzzy_base_name: 'similar name', ctc: 'as read' };
+
+// How surely a card was found, in words and signs beside the colour: {sign, word, kind}.
 function quality(card) {
-  const type = String(card.match_type ?? ''), score = Number(card.match_score);
-  const percent = Number.isFinite(score) && score < 99.5 ? ` ${Math.round(score)} %` : '';
+  const type = String(card.match_type ?? ''), score = Number(card.match_score ?? (type.startsWith('exact') ? 100 : NaN));
+  const way = WAYS[type] ?? type.replaceAll('_', ' '), percent = Number.isFinite(score) && score < 99.5 ? `${Math.round(score)} %` : '';
+  const words = (...list) => list.filter(Boolean).join(' ');
   if (!card.name_en && !card.card_number) return { sign: '?', word: 'not found', kind: 'none' };
-  if (type === 'exact_full' || type === 'exact') return { sign: '✓', word: 'exact', kind: 'exact' };
-  if (type.startsWith('fuzzy')) return { sign: '≈', word: `similar${percent}`, kind: score < 80 ? 'weak' : 'fuzzy' };
-  if (type === 'base_name') return { sign: '✓', word: `by name${percent}`, kind: 'exact' };
-  if (type === 'comma_inserted') return { sign: '✓', word: `comma${percent}`, kind: 'exact' };
-  return type ? { sign: '≈', word: type.replaceAll('_', ' ') + percent, kind: 'fuzzy' } : null;
+  if (score >= SURE) return { sign: '✓', word: words(way, percent), kind: 'exact' };
+  if (score >= UNSURE) return { sign: '≈', word: words(way, percent), kind: 'fuzzy' };
+  if (Number.isFinite(score)) return { sign: '!', word: words('unsure', percent), kind: 'weak' };
+  return way ? { sign: '≈', word: way, kind: 'fuzzy' } : null;
 }
 
 function cardLine(card, unmatched) {

@@ -16,6 +16,8 @@ export function fresh(id) {
     counts: [0, 0, 0, 0, 0],
     items: new Map(),                 // index → what its frames said; items of which nothing was said are not here
     done: [], failed: [],             // indexes in the order of their ends
+    active: new Set(),                // indexes of what has started and not ended
+    most: 0, front: -1,               // one more than the highest index that was told of; the highest that has started
     skipped: [],                      // [first, last] ranges
     began: null, at: null,            // milliseconds of the server's clock: of the first and of the latest frame
     ends: [],
@@ -47,6 +49,7 @@ export const ended = (job) => job.counts[COMPLETED] + job.counts[FAILED] + job.c
 function itemOf(job, data) {
   let item = job.items.get(data.item);
   if (!item) job.items.set(data.item, item = { index: data.item, name: null, state: 'pending', attempt: 0, steps: [] });
+  job.most = Math.max(job.most, data.item + 1);
   if (data.name != null) item.name = data.name;
   if (data.attempt != null) item.attempt = data.attempt;
   return item;
@@ -54,6 +57,8 @@ function itemOf(job, data) {
 
 function step(job, item, state, at) {
   job.kinds[state] = true;
+  job.active.add(item.index);
+  job.front = Math.max(job.front, item.index);
   item.state = state;
   item.steps.push([state, at]);
   item.percent = item.hint = undefined;
@@ -61,6 +66,7 @@ function step(job, item, state, at) {
 
 function itemEnds(job, item, state, at, list) {
   step(job, item, state, at);
+  job.active.delete(item.index);
   list.push(item.index);
   job.ends.push(at);
   if (job.ends.length > ENDS_KEPT) job.ends.shift();
@@ -92,6 +98,7 @@ const progress = {
   },
   skipped(job, data) {
     job.skipped.push(...data.ranges);
+    for (const index of job.active) if (isSkipped(job, index)) job.active.delete(index);
     const count = data.ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
     const [pending, processing, completed, failed, skipped] = job.counts;
     const left = Math.max(0, pending + processing - count);

@@ -136,6 +136,7 @@ function paceLine(job) {
   const known_ = pace(job, serverNow());
   const words = [];
   if (job.end) words.push(`in ${seconds(job.end.seconds)}`);
+  else if (wire.state === 'lost') words.push('');
   else if (known_) words.push(rate(known_.rate), known_.left === null ? '' : left(known_.left));
   else if (job.began !== null) words.push(`for ${seconds(Math.max(0, serverNow() - job.began) / 1000)}`);
   say($('pace'), words.filter(Boolean).join(' · '));
@@ -145,9 +146,9 @@ function nowLine(job) {
   show($('now'), !job.end);
   if (job.end) return;
   const names = [];
-  for (const item of job.items.values()) {
-    if (item.state !== 'processing' && item.state !== 'waiting' && item.state !== 'retrying') continue;
+  for (const index of job.active) {
     if (names.length === 4) break;
+    const item = job.items.get(index);
     const percent = item.percent === undefined ? '' : ` ${item.percent} %`;
     names.push((item.name || `item ${item.index + 1}`) + (item.state === 'retrying' ? ' (to be tried again)' : percent));
   }
@@ -242,8 +243,9 @@ function summary(job) {
   pairs.push(pair('Time', seconds(job.end.seconds)));
   for (const [name, stat] of Object.entries(job.end.summary ?? {})) {
     if (!Number.isFinite(stat?.mean)) continue;
-    const percent = name === 'accuracy' ? ' %' : '';
-    pairs.push(pair(`Average ${name.replaceAll('_', ' ')}`, `${number(stat.mean)}${percent}`));
+    const time = name.endsWith('_ms');
+    const value = time ? seconds(stat.mean / 1000) : number(stat.mean) + (name === 'accuracy' ? ' %' : '');
+    pairs.push(pair(`Average ${(time ? name.slice(0, -3) : name).replaceAll('_', ' ')}`, value));
   }
   list.replaceChildren(...pairs);
   if (job.end.error) tell($('job-problem'), typeof job.end.error === 'string' ? job.end.error : job.end.error.message ?? JSON.stringify(job.end.error));

@@ -37,19 +37,13 @@ export function paint(of, at) {
   if ($('chart-table').open) table();
 }
 
-const rows = () => {
-  let most = job.total ?? known(job);
-  for (const index of job.items.keys()) if (index >= most) most = index + 1;
-  return most;
-};
+const rows = () => Math.max(job.total ?? known(job), job.most);
 const nameOf = (index) => job.items.get(index)?.name || `Item ${index + 1}`;
 const endOfTime = () => Math.max(job.end ? job.at : Math.max(now, job.at), job.began + 1);
 
 // While nobody scrolled by hand the rows that run stay in sight.
 function followFrontier() {
-  let latest = -1;
-  for (const item of job.items.values()) if (item.index > latest && item.state !== 'pending') latest = item.index;
-  const chart = $('chart'), bottom = HEAD + (latest + 2) * ROW;
+  const chart = $('chart'), bottom = HEAD + (job.front + 2) * ROW;
   if (bottom > chart.scrollTop + chart.clientHeight) chart.scrollTop = bottom - chart.clientHeight;
 }
 
@@ -123,7 +117,7 @@ function drawNow() {
   pen.clip();
   for (let index = first; index <= last; index++) row(pen, index, HEAD + index * ROW - chart.scrollTop, from, width, place, end);
   pen.restore();
-  canvas.setAttribute('aria-label', summary());
+  if (canvas.getAttribute('aria-label') !== summary()) canvas.setAttribute('aria-label', summary());
 }
 
 function tick(at, step) {
