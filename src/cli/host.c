@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "core/resource.h"
 #include "os/file.h"
 #include "stage/models.h"
 #include "store/sqlite.h"
@@ -59,15 +60,28 @@ static void post(void *loop, void (*call)(void *data), void *data)
     loop_post(loop, call, data);
 }
 
+/* How many units of each resource there are, and whether every pipeline that is offered can ever start. */
+static int find_resources(struct host *host, const struct settings *settings, struct resources *ret, struct problem *problem)
+{
+    if (resources_parse(bytes_of(settings->resources ? settings->resources : ""), ret, problem))
+        return -1;
+    for (size_t i = 0; i < host->shelf.count; i++)
+        if (resources_check(ret, host->shelf.entries[i].pipeline, problem))
+            return -1;
+    return 0;
+}
+
 static int open_store(struct host *host, const struct host_options *options, struct problem *problem)
 {
+    struct resources resources;
     struct log *log = NULL;
     struct store_world world = engine_loop_store_world(host->loop);
     world.id = options->id;
     world.id_data = options->id_data;
-    if (blobs_open(host->dir, &host->blobs, problem))
+    if (find_resources(host, options->settings, &resources, problem) || blobs_open(host->dir, &host->blobs, problem))
         return -1;
     host->store = store_new(&world);
+    store_set_pools(host->store, &resources);
     if (sqlite_open(host->dir, (struct log_door){host->loop, post}, store_opening(host->store), host->blobs, &log, problem))
         return -1;
     return store_start(host->store, log, problem);

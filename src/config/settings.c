@@ -32,6 +32,7 @@ static const struct setting {
     {NULL, {"ENABLE_PARALLEL"}, FLAG, AT(enable_parallel), "false", 0, 0, true, "allow /process-batch-fast"},
     {"workers", {"MAX_WORKERS"}, WHOLE, AT(max_workers), "2", 1, 64, false, "worker processes"},
     {NULL, {"USE_GPU"}, FLAG, AT(use_gpu), "false", 0, 0, false, "a GPU does the reading: at most 2 workers"},
+    {NULL, {"RIVULET_RESOURCES"}, TEXT, AT(resources), NULL, 0, 0, false, "units of what legs share: gpu=1,llm=8; 1 of what is not named"},
     {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, true, "finished jobs are removed after this; 0 keeps them"},
     {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
     {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},

@@ -20,10 +20,10 @@ static int parse_one(struct bytes word, struct resources *ret, struct problem *p
     if (!equals || !is_name(name) ||
         !bytes_to_i64(bytes_trim((struct bytes){equals + 1, word.count - (size_t)(equals + 1 - word.at)}), &units) || units < 1 ||
         units > RESOURCE_UNITS_MAX)
-        return problem_set(problem, "resources: \"%.*s\" must be NAME=UNITS, a name of letters, digits, _ and - and a number from 1 to %d",
+        return problem_set(problem, "RIVULET_RESOURCES: \"%.*s\" must be NAME=UNITS, a name of letters, digits, _ and - and a number from 1 to %d",
                            BYTES_ARG(word), RESOURCE_UNITS_MAX);
     if (ret->count == RESOURCES_MAX)
-        return problem_set(problem, "resources: more than %d names", RESOURCES_MAX);
+        return problem_set(problem, "RIVULET_RESOURCES: more than %d names", RESOURCES_MAX);
     struct resource *one = &ret->all[ret->count++];
     memcpy(one->name, name.at, name.count);
     one->name[name.count] = 0;
