@@ -203,6 +203,16 @@ class Page(unittest.TestCase):
             self.assertEqual(tab.run('document.querySelectorAll("#job script, #job svg, #job style, #job [onerror], #job [onload], #cards img, #failed img").length'), 0)
         self.assertEqual(json.loads(tab.run('document.querySelector("#cards .card:not(.deck) pre").textContent')), result['main_deck'])
 
+    def test_every_job_has_an_address_and_a_strict_policy(self):
+        for path in ('/jobs/' + '0' * 32, '/'):
+            answer = self.server.get(path, Accept='text/html')
+            policy = answer.header('Content-Security-Policy')
+            self.assertEqual((answer.status, answer.header('Content-Type')), (200, 'text/html; charset=utf-8'))
+            self.assertIn("default-src 'none'; script-src 'self'; style-src 'self';", policy)
+            self.assertNotIn('unsafe', policy)
+            page = answer.body().decode()
+            self.assertNotRegex(page, r'(?i)<script(?![^>]* src="/assets/)|<style|\sstyle=|\son\w+=|(src|href)="(https?:)?//')
+
     # ---- when the wire breaks ----
 
     def test_a_server_that_dies_and_comes_back_is_found_again(self):
