@@ -26,6 +26,7 @@ export interface Batch<Result = unknown> {
   summary: Summary | null;
   /** Why it could not be run or watched to its end. */
   problem: RivuletError | Error | null;
+  /** The connection is lost and being mended. A client that was given tells that to its own `onConnection` instead. */
   reconnecting: boolean;
   client: Rivulet;
   run(files: Iterable<Item> | FileList, options?: RunOptions<Result>): Promise<Summary | null>;

@@ -76,6 +76,7 @@ export class Run {
       body = JSON.stringify({ params: this.params });
       headers['Content-Type'] = 'application/json';
     }
+    if (signal.aborted) throw signal.reason;
     this.asked = true;
     const { json } = await this.client.wire.call('POST', '/v1/jobs' + query(this.query), { body, headers, signal });
     return json.id;

@@ -91,6 +91,7 @@ test('aborting or leaving a run cancels its job, unless it is to go on', options
     const before = new AbortController();
     before.abort(new Error('not at all'));
     await assert.rejects(client.run(slow(), { pipeline: 'noop', signal: before.signal }).done(), /not at all/);
+    assert.equal((await collect(client.jobs())).length, 3);
   });
 });
 
