@@ -11,6 +11,7 @@ struct task {
     struct bytes stages;        /* JSON array of the leg's stage names, e.g. ["decklist"] */
     struct bytes params;        /* JSON object: the job's parameters */
     struct bytes name, type;    /* of the item */
+    struct bytes trace;         /* traceparent of the job, or empty */
     struct bytes value;         /* inline JSON input, or empty */
     int input_fd;               /* the input as a file opened read-only, or -1; the crew closes it in every case */
     int64_t timeout_us;         /* from the moment the worker has the task */

@@ -119,8 +119,9 @@ static void launch(struct errand *errand)
         return;
     }
     const struct leg *leg = &claim->pipeline->legs[claim->leg];
-    struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages),
-                        .params = bytes_of(live_job(claim->live)->params), .name = claim->name, .type = claim->type,
+    const struct job *job = live_job(claim->live);
+    struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages), .params = bytes_of(job->params),
+                        .trace = bytes_of(job->trace), .name = claim->name, .type = claim->type,
                         .value = claim->value, .input_fd = input_fd, .timeout_us = leg->timeout_us};
     engine->options.crew->ops->start(engine->options.crew, &task);
 }

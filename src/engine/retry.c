@@ -201,7 +201,7 @@ static void create(struct retry *retry, struct bytes key)
     struct problem problem = {0};
     bool busy;
     struct store_job job = {.owner = bytes_of(from->owner), .pipeline = store_pipeline(retry->store, &from->hash),
-                            .params = bytes_of(from->params), .in_flight = from->in_flight, .ordered = from->ordered,
+                            .params = bytes_of(from->params), .trace = bytes_of(from->trace), .in_flight = from->in_flight, .ordered = from->ordered,
                             .retry_of = bytes_of(from->id), .key = key, .print = retry->print};
     if (!job.pipeline) {
         refuse(retry, 500, "the pipeline text of job %s is missing in the log", from->id);

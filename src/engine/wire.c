@@ -66,9 +66,10 @@ void wire_task(struct buf *head, struct buf *body, const struct task *task)
     json_put_raw(head, "stages", task->stages);
     json_put_bytes(head, "name", task->name);
     json_put_bytes(head, "type", task->type);
-    if (task->input_fd >= 0) {
+    if (task->trace.count)
+        json_put_bytes(head, "trace", task->trace);
+    if (task->input_fd >= 0)
         json_put_flag(head, "input", true);
-    }
     json_put_int(head, "params", (int64_t)task->params.count);
     json_close(head, '}');
     buf_put(body, task->params);

@@ -6,7 +6,7 @@
  *   fail TEXT     fail with this sentence          retry TEXT    ask for another try with it
  *   accuracy N    give this as the stat            error_type    "validation" or "processing" (default)
  *   pad N         a result with a text of N bytes  hints true    say "ocr" 20 and "matching" 70 on the way
- *   result X      give this as the result */
+ *   result X      give this as the result          trace true    give the job's traceparent as the result */
 #include "base/json.h"
 #include "stage/stage.h"
 
@@ -63,6 +63,8 @@ static void wish(struct json_object *wishes, const struct stage_task *task, stru
         pad(&outcome->value, json_get_int(wishes, "pad", 0));
     else if (json_get(wishes, "result"))
         json_tree(&outcome->value, json_get(wishes, "result"));
+    else if (json_get_bool(wishes, "trace", false))
+        json_bytes(&outcome->value, task->trace);
     if (json_get_bool(wishes, "crash", false))
         __builtin_trap();
     if (json_get(wishes, "exit"))

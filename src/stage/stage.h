@@ -43,6 +43,7 @@ enum {
 struct stage_task {
     struct bytes name;         /* the item's name as its sender gave it: for messages, never a path */
     struct bytes type;         /* its media type as its sender gave it; may be empty and may lie */
+    struct bytes trace;        /* traceparent (W3C) of its job, for requests that the stage makes; may be empty */
     int input_fd;              /* its bytes, read with pread/mmap from offset 0; -1 = none, then `value` is the input */
     struct bytes value;        /* JSON from the item's earlier leg or its inline input; may be empty */
     struct bytes params;       /* JSON object of the stage's settings; may be empty */

@@ -330,6 +330,7 @@ static bool task_read(struct job *job, const struct frame *frame)
     job->task = (struct stage_task){
         .name = json_get_bytes(head, "name"),
         .type = json_get_bytes(head, "type"),
+        .trace = json_get_bytes(head, "trace"),
         .input_fd = has_input ? frame->fds[0] : -1,
         .params = {frame->body.at, (size_t)params},
         .value = {frame->body.at + params, frame->body.count - (size_t)params},

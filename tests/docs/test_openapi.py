@@ -36,7 +36,7 @@ class OpenApi(unittest.TestCase):
     def test_document_and_answers(self):
         self.samples = []
         document = json.loads(self.server.get('/openapi.json').body())
-        files = [('good', None, item()), ('bad', None, item(fail='no luck')), ('again', None, item(retry=1)), ('large', None, item(pad=100000))]
+        files = [('good', None, item()), ('bad', None, item(fail='no luck')), ('again', None, item(retry='later')), ('large', None, item(pad=100000))]
         posted = self.server.post('/v1/jobs?pipeline=noop', files)
         self.assertEqual(posted.status, 202)
         job = posted.json()

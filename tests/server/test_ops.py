@@ -289,6 +289,14 @@ class Traces(Case):
         self.assertEqual(server.stop(), 0)
         server.start()
 
+    def test_workers_are_told_of_it(self):
+        server = self.serve()
+        for header in (TRACE, None):
+            job = server.ask('POST', '/v1/jobs?pipeline=decklists', form([image(trace=True)]),
+                             {'Content-Type': f'multipart/form-data; boundary={BOUNDARY}', **({'traceparent': header} if header else {})}).job
+            server.wait_for(job, 'completed')
+            self.assertEqual(server.get(f'/v1/jobs/{job}/items/0/result').json(), header or '')
+
 
 if __name__ == '__main__':
     unittest.main()
