@@ -141,7 +141,7 @@ static void ask_words(struct results *results)
     while (count < WORDS && results->picks_at < results->picks_count)
         items[count++] = results->picks[results->picks_at++].item;
     ask_begin(results);
-    store_items(results->lookup.service->store, results->lookup.live, items, count, words_came, results);
+    store_words(results->lookup.service->store, results->lookup.live, items, count, words_came, results);
 }
 
 static int by_score(const void *a, const void *b)

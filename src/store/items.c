@@ -25,7 +25,7 @@ struct item_ask {
     struct live *live;             /* one reference */
     store_items_fn *done;
     void *data;
-    bool rows_too;                 /* else states only */
+    enum { STATES, WORDS, SPECS } wants;      /* each more than the one before */
     struct store_item *items;      /* owned */
     struct job_added *added;       /* of each, because an ended job lets go of them; owned */
     size_t count, known;           /* the states of the first `known` are there */
@@ -36,10 +36,10 @@ struct item_ask {
     size_t rows_count;
 };
 
-static struct item_ask *ask_new(struct store *store, struct live *live, size_t count, store_items_fn *done, void *data)
+static struct item_ask *ask_new(struct store *store, struct live *live, size_t count, int wants, store_items_fn *done, void *data)
 {
     struct item_ask *ask = MEM_NEW(struct item_ask);
-    *ask = (struct item_ask){.store = store, .live = live_ref(live), .count = count, .done = done, .data = data};
+    *ask = (struct item_ask){.store = store, .live = live_ref(live), .count = count, .wants = wants, .done = done, .data = data};
     ask->items = mem_new(count * sizeof *ask->items);
     list_push(&store->item_asks, &ask->link);
     return ask;
@@ -104,6 +104,28 @@ static bool has_word(const struct store_item *item, const struct job_added *adde
     return item->state.pos != added->pos && item->state.state != ITEM_SKIPPED;
 }
 
+/* What the n-th item was handed in with. The origins opened so far are tried first: neighbours came together. */
+static int put_spec(struct item_ask *ask, size_t n, struct origin *origins, size_t *opened)
+{
+    const struct job_added *added = &ask->added[n];
+    size_t at = 0;
+    while (at < *opened && origins[at].pos != added->pos)
+        at++;
+    int error = at == *opened ? open_origin(ask, added->pos, &origins[(*opened)++]) : 0;
+    if (!error)
+        ask->items[n].spec = origins[at].event.added.items[ask->items[n].index - added->first];
+    return error;
+}
+
+static int put_word(struct item_ask *ask, size_t n)
+{
+    struct store_item *item = &ask->items[n];
+    if (!has_word(item, &ask->added[n]))
+        return 0;
+    item->word = row_at(ask, item->state.pos);
+    return item->word ? 0 : -ENOENT;
+}
+
 /* Everything is here: put it together. */
 static void finish(struct item_ask *ask)
 {
@@ -111,18 +133,8 @@ static void finish(struct item_ask *ask)
     size_t opened = 0;
     int error = 0;
     for (size_t i = 0; i < ask->count && !error; i++) {
-        struct store_item *item = &ask->items[i];
-        const struct job_added *added = &ask->added[i];
-        size_t at = 0;
-        while (at < opened && origins[at].pos != added->pos)
-            at++;
-        if (at == opened)
-            error = open_origin(ask, added->pos, &origins[opened++]);
-        if (error)
-            break;
-        item->spec = origins[at].event.added.items[item->index - added->first];
-        item->word = has_word(item, added) ? row_at(ask, item->state.pos) : NULL;
-        error = has_word(item, added) && !item->word ? -ENOENT : 0;
+        error = ask->wants == SPECS ? put_spec(ask, i, origins, &opened) : 0;
+        error = error ? error : put_word(ask, i);
     }
     /* The answer goes out with the origins still open: the specs point into them. */
     struct live *live = ask->live;
@@ -188,7 +200,8 @@ static void want_rows(struct item_ask *ask)
         const struct job_added *added = job_added_of(job, ask->items[i].index);
         assert(added);
         ask->added[i] = *added;
-        ask->positions[count++] = added->pos;
+        if (ask->wants == SPECS)
+            ask->positions[count++] = added->pos;
         if (has_word(&ask->items[i], added))
             ask->positions[count++] = ask->items[i].state.pos;
     }
@@ -197,6 +210,10 @@ static void want_rows(struct item_ask *ask)
         if (!kept || ask->positions[i] != ask->positions[kept - 1])
             ask->positions[kept++] = ask->positions[i];
     ask->positions_count = kept;
+    if (!kept) {
+        finish(ask);
+        return;
+    }
     ask->rows = mem_new(kept * sizeof(struct row *));
     store_when(ask->store, &ask->durable, ask->positions[kept - 1], durable);
 }
@@ -205,10 +222,10 @@ static void want_rows(struct item_ask *ask)
 
 static void states_known(struct item_ask *ask)
 {
-    if (ask->rows_too)
-        want_rows(ask);
-    else
+    if (ask->wants == STATES)
         answer(ask, 0);
+    else
+        want_rows(ask);
 }
 
 static const struct log_cell_page *page_of(const struct log_find *find, int64_t item)
@@ -252,7 +269,7 @@ static void cells_came(void *data, struct log_find *find)
         memcpy(&item->state, page->body + at, sizeof item->state);
     }
     log_find_free(find);
-    if (!error && (ask->known == before || (ask->rows_too && !ask->live->job->added_count)))
+    if (!error && (ask->known == before || (ask->wants != STATES && !ask->live->job->added_count)))
         error = -EIO;
     if (error)
         answer(ask, error);
@@ -297,16 +314,25 @@ static void want_states(struct item_ask *ask)
     }
 }
 
-void store_items(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data)
+static void ask_items(struct store *store, struct live *live, const int64_t *items, size_t count, int wants, store_items_fn *done, void *data)
 {
     assert(count <= LIMIT_READ_ROWS);
-    struct item_ask *ask = ask_new(store, live, count, done, data);
-    ask->rows_too = true;
+    struct item_ask *ask = ask_new(store, live, count, wants, done, data);
     for (size_t i = 0; i < count; i++) {
         assert(items[i] >= 0 && items[i] < live->job->total);
         ask->items[i].index = items[i];
     }
     want_states(ask);
+}
+
+void store_items(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data)
+{
+    ask_items(store, live, items, count, SPECS, done, data);
+}
+
+void store_words(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data)
+{
+    ask_items(store, live, items, count, WORDS, done, data);
 }
 
 void store_states(struct store *store, struct live *live, int64_t from, store_items_fn *done, void *data)
@@ -315,7 +341,7 @@ void store_states(struct store *store, struct live *live, int64_t from, store_it
     int64_t end = (from / SNAPSHOT_PAGE_ITEMS) * SNAPSHOT_PAGE_ITEMS + STATES_MAX;
     if (end > live->job->total)
         end = live->job->total;
-    struct item_ask *ask = ask_new(store, live, end > from ? (size_t)(end - from) : 0, done, data);
+    struct item_ask *ask = ask_new(store, live, end > from ? (size_t)(end - from) : 0, STATES, done, data);
     for (size_t i = 0; i < ask->count; i++)
         ask->items[i].index = from + (int64_t)i;
     want_states(ask);

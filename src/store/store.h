@@ -227,6 +227,8 @@ typedef void store_items_fn(void *data, const struct store_item *items, size_t c
 /* `done` once, at once or later, from the loop, with all of them in the order asked for (up to 24 MiB of words, were all as long as they
  * may be); error < 0: -ENOENT the job was removed meanwhile, else the log could not be read. Each index is below job->total. */
 void store_items(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data);
+/* The same without `spec`: what results are made of. An item's items.added is not read again for it. */
+void store_words(struct store *store, struct live *live, const int64_t *items, size_t count, store_items_fn *done, void *data);
 /* The states of items from … of an open or ended job without their words, for filters: answers by `done` with ≤ 8,192 of them
  * (state and index only, spec and word empty), at least one unless `from` is behind the last. Go on behind the last one answered. */
 void store_states(struct store *store, struct live *live, int64_t from, store_items_fn *done, void *data);
