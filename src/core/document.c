@@ -52,6 +52,7 @@ static void put_head(struct buf *buf, const struct job *job)
     json_put_text(buf, "id", job->id);
     json_put_text(buf, "owner", job->owner);
     json_put_text(buf, "pipeline", job->pipeline);
+    json_put_text(buf, "result_key", job->result_key);
     json_put_text(buf, "retry_of", job->retry_of && job->retry_of[0] ? job->retry_of : NULL);
     if (job->trace && job->trace[0])
         json_put_text(buf, "trace", job->trace);
