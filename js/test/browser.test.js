@@ -90,7 +90,8 @@ for (const [how, hide] of [['a shared worker', ''], ['one of the pages, for want
       for (const page of pages) await page.run(`${hide}${reader(cutter.base, ', shared: true')}`);
       const ids = [];
       for (let job = 0; job < 3; job++) ids.push((await client.submit(values(300), { pipeline: 'noop' })).id);
-      const post = async (path, body) => (await client.wire.call('POST', path, { body, headers: body && { 'Content-Type': 'application/jsonl' } })).json;
+      const headers = { 'Content-Type': 'application/jsonl' };
+      const post = async (path, body) => (await client.wire.call('POST', path, { body, headers: body && headers })).json;
       const slow = (await post('/v1/jobs?pipeline=noop&open=1')).id;
       const readings = pages.flatMap((page) => ids.map((id) => page.run(`read('${id}')`)));
       const last = pages.map((page) => page.run(`read('${slow}')`));
@@ -124,7 +125,8 @@ test('the example: files picked, results shown, the failed one tried again', opt
       await page.until(`${status}.startsWith("completed")`);
       assert.equal(await page.run(status), 'completed: 3 of 3, 3 uploaded');
       const lines = await page.run('[...document.querySelectorAll("li")].map((line) => line.textContent)');
-      assert.deepEqual(lines.map((line) => line.trim()), ['0.json completed "first"', '1.json failed this one fails', '2.json completed "<b>third</b>"']);
+      assert.deepEqual(lines.map((line) => line.trim()),
+        ['0.json completed "first"', '1.json failed this one fails', '2.json completed "<b>third</b>"']);
       await page.run('document.querySelectorAll("button")[1].click()');
       await page.until(`${status} === "error: 1 of 1, 0 uploaded"`);
       assert.deepEqual(browser.complaints, []);

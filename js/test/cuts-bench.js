@@ -3,4 +3,5 @@ import { storm } from './storm.js';
 
 const items = Number(process.argv[2] ?? 50000);
 const { events, cuts, kills, seconds } = await storm({ items, kills: 3, seed: 11 });
-console.log(`${events} events, ${cuts} cuts, ${kills} kills: all there, once, in order, in ${seconds.toFixed(1)} s (${(1000 * seconds / cuts).toFixed(1)} ms a cut)`);
+console.log(`${events} events, ${cuts} cuts, ${kills} kills: all there, once, in order, in ${seconds.toFixed(1)} s ` +
+  `(${(1000 * seconds / cuts).toFixed(1)} ms a cut)`);

@@ -13,7 +13,8 @@ export function logOf(items) {
   for (let item = 0; item < items; item++) {
     const common = { item, name: `卡牌-${item}.jpg`, attempt: 1 };
     frames.push(frameOf(frames.length + 1, 'progress', { ...common, counts: [items - item - 1, 1, item, 0, 0], state: 'processing' }));
-    frames.push(frameOf(frames.length + 1, 'result', { ...common, counts: [items - item - 1, 0, item + 1, 0, 0], result: { text: '易'.repeat(item % 7) } }));
+    const counts = [items - item - 1, 0, item + 1, 0, 0], result = { text: '易'.repeat(item % 7) };
+    frames.push(frameOf(frames.length + 1, 'result', { ...common, counts, result }));
   }
   frames.push(frameOf(frames.length + 1, 'complete', { status: 'completed', counts: [0, 0, items, 0, 0], summary: {}, seconds: 1 }));
   return frames;

@@ -36,7 +36,8 @@ test('every event once and in order, wherever the wire is cut', { timeout: 30000
   await withServer(handle, async (client, server) => {
     const events = await collect(client.watch('j1'));
     assert.deepEqual(events.map((event) => event.id), idsOf(frames));
-    assert.deepEqual(events.filter((event) => event.type === 'result').map((event) => event.result.text.length), Array.from({ length: 60 }, (_, at) => at % 7));
+    const texts = events.filter((event) => event.type === 'result').map((event) => event.result.text.length);
+    assert.deepEqual(texts, Array.from({ length: 60 }, (_, at) => at % 7));
     assert.equal(events[3].name, '卡牌-1.jpg');
     assert.ok(server.requests.length > 20);
   });
@@ -166,7 +167,8 @@ test('aborting ends the watching with the signal\'s reason and closes the connec
     const control = new AbortController();
     const reason = new Error('enough');
     const watching = (async () => {
-      for await (const event of client.watch('j1', { signal: control.signal })) if (event.type === 'progress') setImmediate(() => control.abort(reason));
+      for await (const event of client.watch('j1', { signal: control.signal }))
+        if (event.type === 'progress') setImmediate(() => control.abort(reason));
     })();
     await assert.rejects(watching, reason);
     await gone;
@@ -187,7 +189,8 @@ test('leaving the loop closes the connection', { timeout: 30000 }, async () => {
 });
 
 test('the key goes with every request, and a large result is fetched before its event is given', { timeout: 30000 }, async () => {
-  const frames = [frameOf(1, 'result', { item: 0, name: 'a', attempt: 1, counts: [0, 0, 1, 0, 0], result_url: '/v1/jobs/j1/items/0/result', bytes: 70, type: 'application/json' }),
+  const large = { result_url: '/v1/jobs/j1/items/0/result', bytes: 70, type: 'application/json' };
+  const frames = [frameOf(1, 'result', { item: 0, name: 'a', attempt: 1, counts: [0, 0, 1, 0, 0], ...large }),
     frameOf(2, 'complete', { status: 'completed', counts: [0, 0, 1, 0, 0], summary: {}, seconds: 1 })];
   const handle = (request, response) => {
     if (request.url.endsWith('/result')) return json(response, 200, { large: true });
@@ -206,18 +209,22 @@ test('callbacks are told what their names promise', { timeout: 30000 }, async ()
   const common = { name: 'a.jpg', attempt: 1, counts: [0, 1, 0, 0, 0] };
   const frames = [frameOf(1, 'progress', { state: 'queued', total: 3 }), frameOf(2, 'progress', { ...common, item: 0, state: 'processing' }),
     frameOf(3, 'progress', { ...common, item: 0, attempt: 2, state: 'processing' }), frameOf(4, 'result', { ...common, item: 0, result: 5 }),
-    frameOf(5, 'failed', { ...common, item: 1, error: 'bad', error_type: 'processing' }), frameOf(6, 'progress', { state: 'skipped', ranges: [[2, 2]], reason: 'cancelled' }),
+    frameOf(5, 'failed', { ...common, item: 1, error: 'bad', error_type: 'processing' }),
+    frameOf(6, 'progress', { state: 'skipped', ranges: [[2, 2]], reason: 'cancelled' }),
     frameOf(7, 'cancelled', { status: 'cancelled', counts: [0, 0, 1, 1, 1], summary: { accuracy: { mean: 90 } }, seconds: 2.5 })];
   await withServer((request, response) => {
     startStream(response);
     response.end(frames.join(''));
   }, async (client) => {
     const say = (name, count) => (...words) => told.push([name, ...words.slice(0, count)]);
-    await collect(client.watch('j1', { onProgress: say('progress', 3), onResult: say('result', 3), onError: say('error', 3), onComplete: say('complete', 1) }));
+    await collect(client.watch('j1', { onProgress: say('progress', 3), onResult: say('result', 3), onError: say('error', 3),
+      onComplete: say('complete', 1) }));
   });
-  assert.deepEqual(told.slice(0, 4), [['progress', 1, 3, 'a.jpg'], ['result', 0, 'a.jpg', 5], ['error', 1, 'a.jpg', 'bad'], ['error', 2, null, 'cancelled']]);
+  assert.deepEqual(told.slice(0, 4), [['progress', 1, 3, 'a.jpg'],
+    ['result', 0, 'a.jpg', 5], ['error', 1, 'a.jpg', 'bad'], ['error', 2, null, 'cancelled']]);
   const { total, successful, failed, skipped, average_accuracy: accuracy, status } = told[4][1];
-  assert.deepEqual({ total, successful, failed, skipped, accuracy, status }, { total: 3, successful: 1, failed: 1, skipped: 1, accuracy: 90, status: 'cancelled' });
+  assert.deepEqual({ total, successful, failed, skipped, accuracy, status },
+    { total: 3, successful: 1, failed: 1, skipped: 1, accuracy: 90, status: 'cancelled' });
 });
 
 test('lines of results are given once each across cuts', { timeout: 30000 }, async () => {
@@ -225,7 +232,8 @@ test('lines of results are given once each across cuts', { timeout: 30000 }, asy
   const random = dice(3);
   await withServer((request, response, number) => {
     const rest = Buffer.from(whole.slice(Number(new URL(request.url, 'http://h').searchParams.get('after'))).join(''));
-    if (number === 2) return response.end(rest.subarray(0, rest.indexOf('\n') + 1) + '\n{"error":"The server is going down.","error_type":"interrupted"}\n');
+    if (number === 2) return response.end(rest.subarray(0, rest.indexOf('\n') + 1) +
+      '\n{"error":"The server is going down.","error_type":"interrupted"}\n');
     response.writeHead(200);
     const count = Math.floor(random() * 600);
     response.write(rest.subarray(0, count), () => (count < rest.length ? response.destroy() : response.end()));
@@ -239,7 +247,8 @@ test('lines of results are given once each across cuts', { timeout: 30000 }, asy
 
 test('lists go on from page to page', { timeout: 30000 }, async () => {
   await withServer((request, response, number) => {
-    json(response, 200, { jobs: [{ id: `a${number}` }, { id: `b${number}` }] }, number < 2 ? { Link: `</v1/jobs?state=running&after=${number}>; rel="next"` } : {});
+    json(response, 200, { jobs: [{ id: `a${number}` }, { id: `b${number}` }] },
+      number < 2 ? { Link: `</v1/jobs?state=running&after=${number}>; rel="next"` } : {});
   }, async (client, server) => {
     assert.deepEqual((await collect(client.jobs({ state: 'running' }))).map((job) => job.id), ['a0', 'b0', 'a1', 'b1', 'a2', 'b2']);
     assert.equal(server.requests[2].url, '/v1/jobs?state=running&after=1');

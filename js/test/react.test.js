@@ -69,7 +69,7 @@ test('cancelling, and a component that goes', options, async () => {
     const { seen, unmount } = mount({ client, pipeline: 'noop' });
     let running;
     act(() => { running = seen.now.run(files({}, { sleep_ms: 3000 }, { sleep_ms: 3000 })); });
-    await until(() => seen.now.results.length === 1);
+    await until(() => seen.now.results.length === 1 && seen.now.uploaded === 3);
     assert.ok(seen.now.progress > 0.3 && seen.now.progress < 0.4);
     await act(async () => { await seen.now.cancel(); await running; });
     assert.equal(seen.now.status, 'cancelled');

@@ -52,7 +52,8 @@ test('results come while files still go up; lost answers double nothing, nor doe
     const log = (await server.log(run.id)).map(frameEvent);
     assert.deepEqual(got.filter((event) => !['created', 'upload'].includes(event.type)), log);
     assert.deepEqual([run.summary.total, run.summary.successful, run.summary.failed], [60, 54, 6]);
-    for (const event of got.filter(({ type }) => type === 'result')) assert.deepEqual([event.result, event.name], [event.item, `卡-${event.item}.json`]);
+    for (const event of got.filter(({ type }) => type === 'result'))
+      assert.deepEqual([event.result, event.name], [event.item, `卡-${event.item}.json`]);
     assert.ok(cutter.lost >= 5 && cutter.cuts >= 5, `${cutter.lost} answers lost, ${cutter.cuts} cuts`);
   }, { most: 20, loseAnswers: 0.3, seed: 4 });
 });
@@ -110,7 +111,8 @@ test('a job that somebody cancels while files go up ends its run by the last eve
 
 test('a refused job is an error, with the server\'s sentence', options, async () => {
   await withServer(async (client) => {
-    await assert.rejects(client.run(files(1), { pipeline: 'nothing' }).done(), (error) => error.status === 400 && /There is no pipeline "nothing"/.test(error.detail));
+    await assert.rejects(client.run(files(1), { pipeline: 'nothing' }).done(),
+      (error) => error.status === 400 && /There is no pipeline "nothing"/.test(error.detail));
     await assert.rejects(client.submit('{"bad\n', { pipeline: 'noop' }), { status: 400 });
     await assert.rejects(client.run([7], { pipeline: 'noop' }).done(), TypeError);
   });
@@ -118,7 +120,8 @@ test('a refused job is an error, with the server\'s sentence', options, async ()
 
 test('values, lists, items, results, retry, delete', options, async () => {
   await withServer(async (client) => {
-    const made = await client.submit([{ noop: { result: 'a' } }, { noop: { fail: 'no' } }, { noop: { pad: 100000 } }], { pipeline: 'noop', params: { x: 1 } });
+    const wanted = [{ noop: { result: 'a' } }, { noop: { fail: 'no' } }, { noop: { pad: 100000 } }];
+    const made = await client.submit(wanted, { pipeline: 'noop', params: { x: 1 } });
     const events = await collect(client.watch(made.id));
     const large = events.find((event) => event.item === 2 && event.type === 'result');
     assert.equal(large.result.pad.length, 100000);
@@ -156,7 +159,8 @@ test('several jobs over one shared connection that is cut', options, async () =>
       assert.deepEqual(read[2 * at], log);
       assert.deepEqual(read[2 * at + 1], log);
       assert.deepEqual(await collect(pages[0].watch(id, { after: log.at(-1).id })), []);
-      assert.deepEqual((await collect(pages[0].watch(id, { after: log.at(-3).id }))).map((event) => event.id), log.slice(-2).map((event) => event.id));
+      const rest = await collect(pages[0].watch(id, { after: log.at(-3).id }));
+      assert.deepEqual(rest.map((event) => event.id), log.slice(-2).map((event) => event.id));
     }
     await assert.rejects(collect(pages[0].watch('0'.repeat(32))), { status: 404 });
     assert.ok(cutter.cuts > 20);

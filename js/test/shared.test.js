@@ -24,7 +24,8 @@ async function multi({ cutBytes = 0, seed = 1 } = {}) {
           place.at = 0;
         }
         place.told = true;
-        const text = Buffer.from((frames ?? []).slice(place.at).join('').replaceAll('\nid: ', `\nid: ${place.job}@`).replaceAll('"j1"', `"${place.job}"`));
+        const text = Buffer.from((frames ?? []).slice(place.at).join('')
+          .replaceAll('\nid: ', `\nid: ${place.job}@`).replaceAll('"j1"', `"${place.job}"`));
         place.at = (frames ?? []).length;
         left -= text.length;
         if (left < 0) return void response.write(text.subarray(0, text.length + left), () => response.destroy());
@@ -51,7 +52,8 @@ async function multi({ cutBytes = 0, seed = 1 } = {}) {
       return { job, told: false, at: cursor === undefined ? 0 : /^\d+$/.test(cursor) ? Number(cursor) : idsOf(frames).indexOf(cursor) + 1 || -1 };
     });
     assert.ok(places.length <= 64);
-    if (places.every(({ job, at }) => logs.has(job) && at === logs.get(job).length && logs.get(job).at(-1).startsWith('event: complete'))) return response.writeHead(204).end();
+    const isOver = ({ job, at }) => logs.has(job) && at === logs.get(job).length && logs.get(job).at(-1).startsWith('event: complete');
+    if (places.every(isOver)) return response.writeHead(204).end();
     startStream(response);
     stream(response, places);
   });
@@ -227,7 +229,8 @@ class Origin {
       },
       channel: {
         postMessage(data) {
-          for (const other of origin.channels) if (other !== this && !page.gone) setImmediate(() => other.live() && other.onmessage?.({ data: structuredClone(data) }));
+          for (const other of origin.channels)
+            if (other !== this && !page.gone) setImmediate(() => other.live() && other.onmessage?.({ data: structuredClone(data) }));
         },
         live: () => !page.gone,
       },
