@@ -76,7 +76,9 @@ class Run:
 
     def end(self):
         """(status, the rest of standard output as objects, the rest of standard error)"""
-        out, err = self.process.communicate()
+        # Not communicate(): it would leave what readline() has read ahead.
+        out, err = (pipe.read() if pipe else b'' for pipe in (self.process.stdout, self.process.stderr))
+        self.process.wait()
         return self.process.returncode, [json.loads(line) for line in (out or b'').splitlines()], (err or b'').decode()
 
     def close(self):

@@ -125,8 +125,8 @@ class Remote(unittest.TestCase):
         self.server.kill()
         self.server.env['PORT'] = str(self.server.port)
         self.server.start()
-        out, told = process.communicate(timeout=60)
-        self.assertEqual(process.returncode, 0, told)
+        out, told = process.stdout.read(), process.stderr.read()      # communicate() would leave what readline() has read ahead
+        self.assertEqual(process.wait(), 0, told)
         seen += [json.loads(line)['index'] for line in out.splitlines()]
         self.assertEqual(sorted(seen), list(range(30)))
 
