@@ -220,7 +220,7 @@ int host_open(struct host *host, const struct host_options *options, struct prob
     if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
         open_store(host, options, problem) || start_workers(host, settings, problem))
         return -1;
-    host->engine_loop = engine_loop_new(host->loop, host->store, host->crew, host->blobs, settings->retention_days * 86400 * 1000000);
+    host->engine_loop = engine_loop_new(host->loop, host->store, host->crew, host->blobs, settings->retention_s * 1000000);
     host->engine = engine_loop_engine(host->engine_loop);
     return 0;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum type { TEXT, WHOLE, FLAG };
+enum type { TEXT, WHOLE, FLAG, DURATION };    /* DURATION: typed with a unit, kept in seconds */
 
 /* One line a setting. `offset` is where its value stands in struct settings. */
 static const struct setting {
@@ -33,7 +33,7 @@ static const struct setting {
     {"workers", {"MAX_WORKERS"}, WHOLE, AT(max_workers), "2", 1, 64, false, "worker processes"},
     {NULL, {"USE_GPU"}, FLAG, AT(use_gpu), "false", 0, 0, false, "a GPU does the reading: at most 2 workers"},
     {NULL, {"RIVULET_RESOURCES"}, TEXT, AT(resources), NULL, 0, 0, false, "units of what legs share: gpu=1,llm=8; 1 of what is not named"},
-    {"retention-days", {"RIVULET_RETENTION_DAYS"}, WHOLE, AT(retention_days), "7", 0, 36500, true, "finished jobs are removed after this; 0 keeps them"},
+    {"retention", {"RIVULET_RETENTION"}, DURATION, AT(retention_s), "7d", 0, 36500LL * 86400, true, "finished jobs are removed after this; 0 keeps them"},
     {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
     {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},
     {"keys", {"RIVULET_KEYS_FILE"}, TEXT, AT(keys_file), NULL, 0, 0, true, "file of the keys that may ask; SIGHUP reads it again"},
@@ -59,6 +59,20 @@ static bool parse_flag(struct bytes text, bool *ret)
     return false;
 }
 
+/* "90s", "15m", "12h", "7d"; 0 needs no unit. False on anything else and on an overflow. */
+static bool parse_duration(struct bytes text, int64_t *ret)
+{
+    static const struct { char unit; int64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    if (bytes_equal(text, BYTES("0"))) {
+        *ret = 0;
+        return true;
+    }
+    for (size_t i = 0; text.count && i < sizeof units / sizeof *units; i++)
+        if (text.at[text.count - 1] == units[i].unit)
+            return bytes_to_i64((struct bytes){text.at, text.count - 1}, ret) && !__builtin_mul_overflow(*ret, units[i].seconds, ret);
+    return false;
+}
+
 static int set(struct settings *settings, const struct setting *row, const char *name, const char *value, struct problem *problem)
 {
     void *at = (char *)settings + row->offset;
@@ -72,6 +86,12 @@ static int set(struct settings *settings, const struct setting *row, const char 
         if (!bytes_to_i64(bytes_of(value), &number) || number < row->min || number > row->max)
             return problem_set(problem, "%s is \"%s\": it must be a whole number from %lld to %lld", name, value, (long long)row->min,
                                (long long)row->max);
+        *(int64_t *)at = number;
+        return 0;
+    case DURATION:
+        if (!parse_duration(bytes_of(value), &number) || number < row->min || number > row->max)
+            return problem_set(problem, "%s is \"%s\": it must be a time such as 90s, 15m, 12h or 7d, at most %lldd", name, value,
+                               (long long)row->max / 86400);
         *(int64_t *)at = number;
         return 0;
     case FLAG:
@@ -223,7 +243,7 @@ void settings_help(struct buf *buf, bool serves)
         char flag[32];
         if (!table[i].flag || (table[i].serves && !serves))
             continue;
-        snprintf(flag, sizeof flag, "--%s%s", table[i].flag, table[i].type == FLAG ? "" : table[i].type == WHOLE ? " N" : " VALUE");
+        snprintf(flag, sizeof flag, "--%s%s", table[i].flag, table[i].type == FLAG ? "" : table[i].type == WHOLE ? " N" : table[i].type == DURATION ? " TIME" : " VALUE");
         put_help(buf, flag, &table[i], table[i].env[0]);
     }
     buf_text(buf, "Environment:\n");

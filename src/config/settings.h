@@ -25,7 +25,7 @@ struct settings {
     int64_t max_workers;          /* MAX_WORKERS, --workers, 2; 1–2 with USE_GPU */
     bool use_gpu;                 /* USE_GPU, false */
     char *resources;              /* RIVULET_RESOURCES: how many units of each named resource legs share, "gpu=1,llm=8"; NULL = 1 of each */
-    int64_t retention_days;       /* RIVULET_RETENTION_DAYS, --retention-days, 7; 0 = keep for ever */
+    int64_t retention_s;          /* RIVULET_RETENTION, --retention, 7d; 0 = keep for ever */
     int64_t heartbeat_s;          /* RIVULET_HEARTBEAT_S, 15 */
     bool debug;                   /* DEBUG, false: tell on standard error what was opened and loaded */
     char *keys_file;              /* RIVULET_KEYS_FILE, --keys; NULL = none */

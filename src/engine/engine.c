@@ -37,7 +37,7 @@ struct engine {
     struct engine_numbers numbers;
 };
 
-enum { PRUNE_EVERY_US = 60 * 1000 * 1000 };
+enum { PRUNE_EVERY_US = 60 * 1000 * 1000, PRUNE_EVERY_MIN_US = 1000 * 1000 };
 
 static void run_soon(struct engine *engine)
 {
@@ -288,7 +288,8 @@ static void prune(struct engine *engine, int64_t now)
     int64_t retention_us = engine->options.retention_us;
     if (now < engine->prune_at_us)
         return;
-    engine->prune_at_us = now + PRUNE_EVERY_US;
+    int64_t every = retention_us && retention_us / 2 < PRUNE_EVERY_US ? retention_us / 2 : PRUNE_EVERY_US;
+    engine->prune_at_us = now + (every > PRUNE_EVERY_MIN_US ? every : PRUNE_EVERY_MIN_US);
     store_prune(engine->options.store, retention_us ? engine->options.world.wall_us(engine->options.world.data) - retention_us : 0);
 }
 
