@@ -36,7 +36,6 @@ class Subscriber {
 
   /** What this frame is to a reader at our place: "pass" over it, "give" it, or it shows that the log is another one: "gap". */
   judge(frame, seq) {
-    if (this.lost) return 'pass';
     if (frame.event === 'gap') return 'give';
     if (!frame.id) return this.behind ? 'pass' : 'give';
     if (this.place.id && seq >= this.place.seq && !this.proved) {
@@ -50,13 +49,11 @@ class Subscriber {
   join(place) {
     this.behind = place.seq < this.place.seq;
     this.proved = !this.behind;
-    this.lost = false;
   }
 
-  /** This is not the log that we have read: forget it, and wait until the wire begins anew. */
+  /** This is not the log that we have read: forget it. */
   lose(job) {
     this.take({ event: 'gap', id: null, data: JSON.stringify({ job, reason: 'restored' }) }, 0);
-    this.lost = true;
   }
 
   take(frame, seq) {

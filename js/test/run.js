@@ -6,15 +6,22 @@ import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
+const FILE_MS = 120000;
 const words = process.argv.slice(2);
 const files = readdirSync(here).filter((name) => name.endsWith('.test.js') && (!words.length || words.some((word) => name.includes(word)))).sort();
 
 function runFile(name) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--test', '--test-reporter=tap', path.join(here, name)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--test', '--test-reporter=tap', path.join(here, name)],
+      { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    // A test that failed may leave something behind that never ends.
+    const late = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), FILE_MS);
     let told = '';
     child.stdout.on('data', (piece) => { told += piece; });
-    child.on('close', (status) => resolve({ name, told, status }));
+    child.on('close', (status) => {
+      clearTimeout(late);
+      resolve({ name, told, status: status ?? 'killed' });
+    });
   });
 }
 
