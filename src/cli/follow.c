@@ -119,6 +119,8 @@ static void count(struct follow *follow, struct json_object *body)
     follow->total = 0;
     for (size_t i = 0; i < 5; i++)
         follow->total += each[i] = json_object_get_int64(json_object_array_get_idx(counts, i));
+    if (follow->total < follow->names_count)
+        follow->total = follow->names_count;    /* the rest is still on its way up */
     follow->counts = (struct counts){each[0], each[1], each[2], each[3], each[4]};
 }
 

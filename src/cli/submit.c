@@ -80,32 +80,15 @@ static int take_job(struct submission *submission, const struct client_answer *a
     return 0;
 }
 
-/* {"items":[],"params":…}: what an open job begins with. */
-static int put_beginning(struct submission *submission, struct buf *ret)
-{
-    const char *params = submission->remote->arguments.values[SUBMIT_PARAMS];
-    struct json_object *tree JSON_OWNED = params ? json_parse(bytes_of(params), NULL) : NULL;
-    if (params && !json_object_is_type(tree, json_type_object))
-        return problem_set(&submission->remote->problem, "--params is no JSON object: %s", params);
-    json_open(ret, '{');
-    json_put_raw(ret, "items", BYTES("[]"));
-    if (params)
-        json_put_raw(ret, "params", bytes_of(params));
-    json_close(ret, '}');
-    return 0;
-}
-
 static int post_job(struct submission *submission, FILE *values)
 {
     struct client_answer answer CLIENT_ANSWER_OWNED = {0};
-    struct buf path BUF_OWNED, body BUF_OWNED;
+    struct buf path BUF_OWNED;
     buf_init(&path, 65536);
-    buf_init(&body, 65536);
     put_path(submission, !values, &path);
-    if (!values && put_beginning(submission, &body))
-        return -1;
-    struct client_request request = {.method = "POST", .path = buf_z(&path), .headers = {submission->key_header}, .body = buf_bytes(&body),
-                                     .type = values ? "application/x-ndjson" : "application/json", .stream = values};
+    struct client_request request = {.method = "POST", .path = buf_z(&path), .headers = {submission->key_header},
+                                     .params = values ? NULL : submission->remote->arguments.values[SUBMIT_PARAMS],
+                                     .type = values ? "application/x-ndjson" : NULL, .stream = values};
     struct client *client = submission->remote->client;
     struct problem *problem = &submission->remote->problem;
     int failed = values ? client_call(client, &request, &answer, problem) : client_insist(client, &request, PATIENCE_S, &answer, problem);

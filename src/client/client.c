@@ -201,6 +201,11 @@ static curl_mime *form_of(CURL *handle, const struct client_request *request)
 {
     curl_mime *form = curl_mime_init(handle);
     curl_mimepart *part = curl_mime_addpart(form);
+    if (!request->file) {
+        curl_mime_name(part, "params");
+        curl_mime_data(part, request->params, CURL_ZERO_TERMINATED);
+        return form;
+    }
     curl_mime_name(part, "files");
     curl_mime_filedata(part, request->file);
     curl_mime_filename(part, request->file_name ? request->file_name : request->file);
@@ -215,7 +220,7 @@ static int transfer(struct client *client, const struct client_request *request,
     char why[CURL_ERROR_SIZE] = "";
     long status = 0;
     CURL *handle = call->handle = handle_of(client, request->path);
-    curl_mime *form = request->file ? form_of(handle, request) : NULL;
+    curl_mime *form = request->file || request->params ? form_of(handle, request) : NULL;
     struct curl_slist *headers = headers_of(client, request->headers, form ? NULL : request->type);
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, why);

@@ -25,7 +25,8 @@ struct client_request {
     const char *type;             /* of the body, NULL = none */
     struct bytes body;
     const char *file;             /* not NULL: the body is a form with this file … */
-    const char *file_name;        /* … under this name */
+    const char *file_name;        /* … under this name … */
+    const char *params;           /* … or with this JSON in its field "params" */
     FILE *stream;                 /* not NULL: the body is what is read from it, of unknown length; such a call cannot be repeated */
     const char *headers[4];       /* "Prefer: wait=10" …, NULL-ended */
 };

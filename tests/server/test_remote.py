@@ -116,7 +116,7 @@ class Remote(unittest.TestCase):
         job = self.command('submit', 'noop', '--params', '{"a":1}', '--values', '-', text='1\n"two"\n').strip()
         self.assertEqual(len(self.lines('watch', job)), 2)
         self.command('submit', 'noop', '--params', '[]', '--values', '-', text='1\n', status=2)
-        self.assertIn('no JSON object', self.told)
+        self.assertIn('must be a JSON object', self.told)
 
     def test_watching_outlives_the_server(self):
         job = self.submit(*[self.item(f'item {n}', sleep_ms=100) for n in range(30)])
