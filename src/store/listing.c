@@ -38,14 +38,14 @@ static bool fits(const struct listing *listing, const struct job *job)
     return want->status < 0 || (int)job->status == want->status;
 }
 
-/* The job if it is wanted, held in memory or read back; else NULL. *ret_again as BACK_AGAIN. */
+/* The job if it is wanted, held in memory or read back; else NULL. *ret_again as BACK_AGAIN. One that is not wanted stays out of memory. */
 static struct live *wanted(const struct listing *listing, const struct log_found *found, bool *ret_again)
 {
     struct live *live = store_get_number(listing->store, found->job);
     if (live)
         return !live->gone && fits(listing, live->job) ? live : NULL;
     struct job *job = found->fold ? snapshot_read((struct bytes){found->fold, found->fold_bytes}, NULL) : NULL;
-    *ret_again = job && !job->ended;
+    *ret_again = !found->fold || (job && !job->ended);
     if (job && job->ended && fits(listing, job))
         return live_of_cache(listing->store, job);
     job_free(job);

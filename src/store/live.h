@@ -217,11 +217,12 @@ void removal_go_on(struct store *store);          /* after a flush */
 void removal_forget(struct store *store);
 
 /* read.c */
-/* The job that the log found, from memory or from the cache of its fold. BACK_AGAIN: the cache is from before the job's end, and the
- * job has left memory since: ask the log again. */
+/* The job that the log found, from memory or from the cache of its fold. BACK_AGAIN: the cache is from before the job's end, or there
+ * was none yet, and the job has left memory since: ask the log again. */
 enum { BACK_DONE, BACK_AGAIN };
 int live_read_back(struct store *store, const struct log_found *found, struct live **ret);    /* *ret NULL: it was deleted */
 struct live *live_of_cache(struct store *store, struct job *job);     /* takes over the job, which has ended */
 void store_read_forget(struct store *store);      /* the store goes: nobody is answered any more */
-/* Rows that the decider cannot go on without: `done` is called with at least one, or the process ends (status 70). */
+/* Rows that the decider cannot go on without: `done` is called with at least one, or the process ends (status 70). A job that has ended
+ * meanwhile goes on without them: then `done` may not be called. */
 void read_positions(struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data);

@@ -22,7 +22,8 @@ static void answered(void *data, struct log_read *answer)
     struct store_read *read = data;
     struct live *live = read->live;
     list_leave(&read->link);
-    if (read->must && !answer->rows_count && !live->store->closing) {
+    bool needless = live->store->closing || live->job->ended;    /* an ended job may have been deleted since */
+    if (read->must && !answer->rows_count && !needless) {
         fprintf(stderr, "rivulet: the log does not give back an event of job %s that it has taken\n", live->job->id);
         _Exit(70);
     }
@@ -113,7 +114,9 @@ struct live *live_of_cache(struct store *store, struct job *job)
 int live_read_back(struct store *store, const struct log_found *found, struct live **ret)
 {
     struct live *live = store_get_number(store, found->job);
-    struct job *job = live || !found->fold ? NULL : snapshot_read((struct bytes){found->fold, found->fold_bytes}, NULL);
+    if (!live && !found->fold)
+        return BACK_AGAIN;
+    struct job *job = live ? NULL : snapshot_read((struct bytes){found->fold, found->fold_bytes}, NULL);
     if (job && !job->ended) {
         job_free(job);
         return BACK_AGAIN;

@@ -19,6 +19,7 @@ static void removed(void *data, struct log_flush *flush)
     struct removal *removal = data;
     struct live *live = removal->live;
     list_leave(&removal->link);
+    tail_drop(live);               /* readers that are behind find out on the disk that there is nothing more */
     if (removal->done)
         removal->done(removal->data);
     free(removal);
@@ -65,7 +66,6 @@ int store_delete(struct store *store, struct live *live, void (*done)(void *data
     struct removal *removal = MEM_NEW(struct removal);
     *removal = (struct removal){.live = live_ref(live), .done = done, .data = data};
     list_push(&store->removals, &removal->link);
-    tail_drop(live);               /* readers that are behind find out on the disk that there is nothing more */
     removal_go_on(store);
     return 0;
 }
