@@ -311,8 +311,8 @@ static void begin(struct sim *sim)
     static const char *const pooled[SIM_PIPELINES] = {
         "{\"name\":\"one\",\"concurrency\":2,\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
         "{\"name\":\"two\",\"legs\":[{\"stages\":[\"a\"],\"resources\":{\"gpu\":1},\"timeout_s\":10},{\"stages\":[\"c\"],\"resources\":{\"llm\":2}}]}",
-        "{\"name\":\"three\",\"concurrency\":3,\"legs\":[{\"stages\":[\"a\"],\"resources\":{\"llm\":1,\"gpu\":1}},{\"stages\":[\"b\"]},"
-        "{\"stages\":[\"c\"],\"resources\":{\"gpu\":1,\"other\":1}}]}",
+        ("{\"name\":\"three\",\"concurrency\":3,\"legs\":[{\"stages\":[\"a\"],\"resources\":{\"llm\":1,\"gpu\":1}},{\"stages\":[\"b\"]},"
+         "{\"stages\":[\"c\"],\"resources\":{\"gpu\":1,\"other\":1}}]}"),
         "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
     };
     struct problem problem = {0};
