@@ -2,8 +2,9 @@
  * nothing else: an item is read out of its row when it starts, and the claim takes with it what it needs.
  *
  * A new row is kept when there is room, and forgotten otherwise. A forgotten one is read again when an item of it is due, and ahead of
- * time when the items before it come to their end; it then stays at least until it has served once, whatever the budget says, so that
- * a job always gets on. What else is over the budget goes, the longest unused first. */
+ * time when the items before it come to their end; it then stays until it has served once, so that a job always gets on, or until its
+ * job has nothing to start now. Not more than WANTED_MAX are read or kept in this way; further jobs stand in a line for that. What else
+ * is over the budget goes, the longest unused first. */
 #include "store/live.h"
 
 #include "base/limits.h"
@@ -13,7 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { AHEAD_ITEMS = 64 };      /* so many items before the end of a chunk the next one is read: more than a commit's worth of starts */
+enum {
+    AHEAD_ITEMS = 64,           /* so many items before the end of a chunk the next one is read: more than a commit's worth of starts */
+    WANTED_MAX = LIMIT_CHUNK_BYTES / LIMIT_ADDED_BYTES,
+};
 
 static size_t index_of(struct live *live, int64_t item)
 {
@@ -40,9 +44,18 @@ static size_t weight(const struct chunk *chunk)
     return sizeof *chunk + (chunk->row ? sizeof *chunk->row + chunk->row->body_bytes : 0) + (chunk->count + 1) * sizeof *chunk->places;
 }
 
+static void set_wanted(struct chunk *chunk, bool wanted)
+{
+    size_t before = chunk->wanted;
+    chunk->wanted = wanted;
+    chunk->live->chunks_wanted += wanted - before;
+    chunk->live->store->chunks_wanted += wanted - before;
+}
+
 static void forget(struct live *live, size_t index)
 {
     struct chunk *chunk = live->chunks[index];
+    set_wanted(chunk, false);
     live->chunks[index] = NULL;
     live->store->chunk_bytes -= weight(chunk);
     list_leave(&chunk->link);
@@ -114,9 +127,32 @@ void chunk_ended(struct live *live, int64_t item)
 
 void chunk_drop(struct live *live)
 {
+    list_leave(&live->chunk_line);
     for (size_t i = 0; i < live->chunks_room; i++)
         if (live->chunks[i])
             forget(live, i);
+    chunk_pass(live->store);
+}
+
+void chunk_pass(struct store *store)
+{
+    while (store->chunks_wanted < WANTED_MAX) {
+        struct list *link = list_pop(&store->chunk_line);
+        if (!link)
+            return;
+        struct live *live = LIST_OF(link, struct live, chunk_line);
+        claim_refresh(live);
+        if (!list_empty(&live->ready))    /* its turn comes */
+            return;
+    }
+}
+
+void chunk_rest(struct live *live)
+{
+    for (size_t i = 0; live->chunks_wanted && i < live->chunks_room; i++)
+        if (live->chunks[i] && live->chunks[i]->row)
+            set_wanted(live->chunks[i], false);
+    chunk_pass(live->store);
 }
 
 static void came(void *data, struct row **rows, size_t count, int error)
@@ -139,13 +175,19 @@ static void came(void *data, struct row **rows, size_t count, int error)
     claim_refresh(live);
 }
 
-/* Not in memory: from the tail, where it surely is as long as it is not durable, or from the disk. */
+/* Not in memory: from the tail, where it surely is as long as it is not durable, or from the disk. NULL = not now: the job stands in
+ * line. */
 static struct chunk *load(struct live *live, size_t index)
 {
     const struct job_added *added = &live->job->added[index];
-    struct chunk *chunk = new_chunk(live, index);
     struct row *row = tail_find(live, added->pos);
-    chunk->wanted = true;
+    if (!row && live->store->chunks_wanted >= WANTED_MAX) {
+        if (list_empty(&live->chunk_line))
+            list_push(&live->store->chunk_line, &live->chunk_line);
+        return NULL;
+    }
+    struct chunk *chunk = new_chunk(live, index);
+    set_wanted(chunk, true);
     if (row) {
         fill(chunk, row);
         make_room(live->store);
@@ -158,7 +200,7 @@ static struct chunk *load(struct live *live, size_t index)
 static void look_ahead(struct live *live, size_t index, int64_t item)
 {
     const struct job_added *added = &live->job->added[index];
-    if (index + 1 < live->job->added_count && added->first + added->count - item <= AHEAD_ITEMS && !chunk_at(live, index + 1))
+    if (live->store->chunks_wanted < WANTED_MAX && index + 1 < live->job->added_count && added->first + added->count - item <= AHEAD_ITEMS && !chunk_at(live, index + 1))
         load(live, index + 1);
 }
 
@@ -175,10 +217,12 @@ bool chunk_fetch(struct live *live, int64_t item, struct fetched *ret)
     if (codec_item(text, &ret->spec, &ret->arena))
         damaged(chunk->row);
     ret->row = row_ref(chunk->row);
-    chunk->wanted = false;
+    set_wanted(chunk, false);
+    list_leave(&live->chunk_line);
     list_leave(&chunk->link);
     list_push(&live->store->chunks, &chunk->link);
     look_ahead(live, index, item);
+    chunk_pass(live->store);
     return true;
 }
 

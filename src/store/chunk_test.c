@@ -129,3 +129,36 @@ TEST(the_items_of_many_small_rows_come_back_after_a_restart)
     CHECK_INT(ended, 1000 - 240);
     end();
 }
+
+TEST(many_jobs_that_wait_for_their_items_stay_within_the_budget_too)
+{
+    enum { JOBS = 600 };               /* of one big row each: more than twice the budget */
+    begin();
+    struct pipeline *narrow = pipeline_parse(BYTES("{\"name\":\"narrow\",\"concurrency\":1,\"legs\":[{\"stages\":[\"a\"]}]}"), NULL);
+    for (int i = 0; i < JOBS; i++) {
+        struct live *live = create(i % 3 ? "me" : "you", i % 2 ? bench.one : narrow, 1, false);
+        add_big(live, 0, 1);
+        store_seal(bench.store, live);
+        sync_all();
+    }
+    power_cut();
+    size_t most = 0;
+    for (int done = 0, rounds = 0; done < JOBS; rounds++) {
+        CHECK(rounds < 10 * JOBS);
+        struct token token = claim();
+        if (!token.attempt)
+            sync_all();
+        if (bench.store->chunk_bytes > most)
+            most = bench.store->chunk_bytes;
+        if (!token.attempt)
+            continue;
+        finish(token, VERDICT_DONE);
+        done++;
+    }
+    CHECK(most > LIMIT_CHUNK_BYTES / 2);
+    CHECK(most <= LIMIT_CHUNK_BYTES + 4 * LIMIT_ROW_BYTES);
+    CHECK_INT(bench.store->chunk_bytes, 0);
+    CHECK_INT(store_numbers(bench.store).jobs_open, 0);
+    pipeline_free(narrow);
+    end();
+}

@@ -171,6 +171,7 @@ int64_t store_tick(struct store *store)
         list_push(&nap->live->due, &nap->link);
         claim_refresh(nap->live);
     }
+    chunk_pass(store);
     int64_t silence = silence_tick(store, now);
     flush_if_due(store);
     live_reap(store);
@@ -285,6 +286,7 @@ void claim_refresh(struct live *live)
     bool ready = claimable(live);
     if (!ready) {
         leave_ring(live);
+        chunk_rest(live);
         return;
     }
     if (!list_empty(&live->ready))
@@ -455,8 +457,9 @@ int store_claim(struct store *store, struct claim *ret)
         case TURN_AGAIN:
             end_turn(live);
             break;
-        case TURN_OVER:    /* what it needs is on its way from disk: claim_refresh() brings it back */
+        case TURN_OVER:    /* what it needs is on its way from disk, or another has it: claim_refresh() brings it back */
             leave_ring(live);
+            chunk_rest(live);
             break;
         }
     }

@@ -18,6 +18,7 @@ struct live *live_new(struct store *store, struct job *job, const struct pipelin
     list_init(&live->leaving);
     list_init(&live->due);
     list_init(&live->steps);
+    list_init(&live->chunk_line);
     list_init(&live->ready);
     list_init(&live->watchers);
     list_init(&live->news);

@@ -15,7 +15,7 @@ struct chunk {
     uint32_t *places;              /* where its items begin in the row */
     size_t count;
     int64_t left;                  /* items of it that have not ended */
-    bool wanted;                   /* read on purpose and not used yet */
+    bool wanted;                   /* read on purpose and not used yet: it stays */
     struct list link;              /* in store.chunks */
 };
 
@@ -51,7 +51,8 @@ struct live {
     struct job *job;
     const struct pipeline *pipeline;      /* NULL for ended jobs that were read back */
     struct chunk **chunks;         /* one for each job->added, NULL = not in memory */
-    size_t chunks_room;
+    size_t chunks_room, chunks_wanted;
+    struct list chunk_line;        /* in store.chunk_line */
     struct map carries;            /* item + 1 → carry */
     struct list naps;              /* all of its naps, waiting or over */
     struct list due;               /* those that are over, in order */
@@ -118,6 +119,8 @@ struct store {
     struct heap naps;
     struct list chunks;            /* in memory, the longest unused first */
     size_t chunk_bytes;            /* of these */
+    size_t chunks_wanted;          /* of these */
+    struct list chunk_line;        /* jobs that wait until another chunk may be wanted */
     struct resources resources;
     struct map pipeline_pools, resource_pools;     /* name → pool */
     struct heap silences;          /* open jobs, by when their client has been silent for too long */
@@ -183,7 +186,9 @@ int64_t silence_tick(struct store *store, int64_t now);        /* end those that
 void chunk_keep(struct live *live, struct row *row);           /* a new items.added, if there is room */
 void chunk_ended(struct live *live, int64_t item);             /* one item has ended */
 void chunk_drop(struct live *live);                            /* all of a job */
-bool chunk_fetch(struct live *live, int64_t item, struct fetched *ret);    /* false: it is being read, and claim_refresh() follows */
+void chunk_rest(struct live *live);                            /* it starts nothing now: what was read for it may go */
+void chunk_pass(struct store *store);                          /* if more may be read, it is the turn of the next in line */
+bool chunk_fetch(struct live *live, int64_t item, struct fetched *ret);    /* false: it is or will be read, and claim_refresh() follows */
 void fetched_done(struct fetched *fetched);                    /* harmless when zeroed */
 
 /* tail.c */

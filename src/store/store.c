@@ -12,6 +12,7 @@ struct store *store_new(const struct store_world *world)
     store->world = *world;
     list_init(&store->owners);
     list_init(&store->chunks);
+    list_init(&store->chunk_line);
     list_init(&store->waits);
     list_init(&store->news);
     list_init(&store->dirty);
