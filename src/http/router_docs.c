@@ -1,5 +1,5 @@
-/* What is told about the routes: the OpenAPI document and a page for people, both drawn from the table. */
-#include "http/router.h"
+/* What is told about the routes: the OpenAPI document, and a page for people (router_page.c), both drawn from the table. */
+#include "http/router_page.h"
 
 #include "base/json.h"
 
@@ -143,12 +143,6 @@ static void put_responses(struct buf *ret, const struct route *route)
     json_close(ret, '}');
 }
 
-/* The faces that a route belongs to. */
-static const char *tag_of(const struct route *route)
-{
-    return bytes_start(bytes_of(route->path), BYTES("/v1/")) ? "jobs" : route->everywhere ? "process" : "server";
-}
-
 static void put_route(struct buf *ret, const struct route *route, const char *prefix)
 {
     struct buf method BUF_OWNED;
@@ -163,7 +157,7 @@ static void put_route(struct buf *ret, const struct route *route, const char *pr
     put_operation(ret, route, prefix);
     json_key(ret, "tags");
     json_open(ret, '[');
-    json_text(ret, tag_of(route));
+    json_text(ret, router_tag(route));
     json_close(ret, ']');
     if (route->open)
         json_put_raw(ret, "security", BYTES("[]"));
@@ -256,69 +250,6 @@ void router_openapi(const struct router *router, struct buf *ret)
     json_close(ret, '}');
 }
 
-/* ---- the page ---- */
-
-static void put_html(struct buf *ret, const char *text)
-{
-    for (; text && *text; text++)
-        switch (*text) {
-        case '<': buf_text(ret, "&lt;"); break;
-        case '>': buf_text(ret, "&gt;"); break;
-        case '&': buf_text(ret, "&amp;"); break;
-        case '"': buf_text(ret, "&quot;"); break;
-        default: buf_byte(ret, *text);
-        }
-}
-
-static void put_row(struct buf *ret, const struct route *route)
-{
-    buf_print(ret, "<tr><td><b>%s</b></td><td><code>", http_method_name(route->method));
-    put_html(ret, route->path);
-    buf_text(ret, "</code>");
-    if (route->everywhere)
-        buf_text(ret, "<br><small>also under /api and /api/v1</small>");
-    buf_text(ret, "</td><td>");
-    put_html(ret, route->summary);
-    if (route->help) {
-        buf_text(ret, "<p>");
-        put_html(ret, route->help);
-        buf_text(ret, "</p>");
-    }
-    if (route->query) {
-        buf_text(ret, "<p>Query: <code>");
-        put_html(ret, route->query);
-        buf_text(ret, "</code></p>");
-    }
-    if (route->takes) {
-        buf_text(ret, is_form(bytes_of(route->takes)) ? "<p>Takes multipart/form-data, field <code>" : "<p>Takes <code>");
-        put_html(ret, route->takes);
-        buf_text(ret, "</code></p>");
-    }
-    buf_text(ret, "<p>Gives <code>");
-    put_html(ret, route->gives ? route->gives : "application/json");
-    buf_text(ret, "</code></p></td></tr>\n");
-}
-
-static void answer_page(struct http_request *request, void *router)
-{
-    const char *name = router_name(router), *version = router_version(router);
-    struct buf page;
-    buf_init(&page, DOCUMENT_BYTES_MAX);
-    buf_text(&page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>");
-    put_html(&page, name);
-    buf_text(&page, " API</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
-                    "td{vertical-align:top;padding:.5rem 1rem .5rem 0;border-top:1px solid #ccc}p{margin:.2rem 0;color:#555}</style><h1>");
-    put_html(&page, name);
-    buf_print(&page, " %s</h1><p>The same for programs: <a href=\"/openapi.json\">/openapi.json</a>. Errors are "
-                     "<code>application/problem+json</code>.</p><table>\n", version);
-    size_t at = 0;
-    for (const struct route *route; (route = router_next(router, &at));)
-        put_row(&page, route);
-    buf_text(&page, "</table></html>\n");
-    http_header(request, "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'");
-    http_answer_buf(request, 200, "text/html; charset=utf-8", &page);
-}
-
 static void answer_openapi(struct http_request *request, void *router)
 {
     struct buf document;
@@ -329,8 +260,8 @@ static void answer_openapi(struct http_request *request, void *router)
 
 static const struct route ROUTES[] = {
     {HTTP_GET, "/openapi.json", answer_openapi, "This API as an OpenAPI 3.1 document", NULL, true, .open = true},
-    {HTTP_GET, "/docs", answer_page, "This API for people", NULL, true, NULL, "text/html", .open = true},
-    {HTTP_GET, "/redoc", answer_page, "The same page under its other name", NULL, true, NULL, "text/html", .open = true},
+    {HTTP_GET, "/docs", router_page, "This API for people", NULL, true, NULL, "text/html", .open = true},
+    {HTTP_GET, "/redoc", router_page, "The same page under its other name", NULL, true, NULL, "text/html", .open = true},
 };
 
 void router_add_docs(struct router *router)
