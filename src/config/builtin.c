@@ -14,7 +14,8 @@ static const struct {
     {"noop", "{\"name\":\"noop\",\"legs\":[{\"stages\":[\"noop\"],\"timeout_s\":10,\"attempts\":3,\"backoff_ms\":[100,1000]}]}"},
 };
 
-const char *builtin_pipeline(struct bytes name)
+/* Its text, or NULL when there is none of that name. */
+static const char *text_of(struct bytes name)
 {
     for (size_t i = 0; i < sizeof builtins / sizeof *builtins; i++)
         if (bytes_equal(name, bytes_of(builtins[i].name)))
@@ -41,7 +42,7 @@ static int read_all(const char *path, struct buf *buf, struct problem *problem)
 struct pipeline *builtin_load(struct bytes name, const char *file, struct problem *problem)
 {
     if (!file) {
-        const char *text = builtin_pipeline(name);
+        const char *text = text_of(name);
         if (text)
             return pipeline_parse(bytes_of(text), problem);
         problem_set(problem, "there is no pipeline \"%.*s\"; there are: decklists, noop", BYTES_ARG(name));

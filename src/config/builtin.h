@@ -2,6 +2,5 @@
 #pragma once
 #include "core/pipeline.h"
 
-const char *builtin_pipeline(struct bytes name);      /* its text, or NULL when there is none of that name */
 /* The pipeline of that name, or the one in `file` when it is given. NULL and a problem. Free with pipeline_free. */
 struct pipeline *builtin_load(struct bytes name, const char *file, struct problem *problem);

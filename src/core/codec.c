@@ -26,7 +26,7 @@ static void put_raw_if(struct buf *buf, const char *key, struct bytes json)
             buf->at[from] = ' ';
 }
 
-static void put_counts(struct buf *buf, const struct counts *counts)
+void codec_put_counts(struct buf *buf, const struct counts *counts)
 {
     json_key(buf, "counts");
     json_open(buf, '[');
@@ -109,7 +109,7 @@ static void put_skipped(struct buf *buf, const struct event *event)
 static void put_ended(struct buf *buf, const struct event *event)
 {
     json_put_bytes(buf, "status", bytes_of(job_status_name(event->ended.status)));
-    put_counts(buf, &event->counts);
+    codec_put_counts(buf, &event->counts);
     put_raw_if(buf, "summary", event->ended.summary);
     json_put_real(buf, "seconds", event->ended.seconds);
     put_text_if(buf, "error", event->ended.error);
@@ -193,7 +193,7 @@ struct row *codec_encode(const struct event *event, size_t body_max)
     json_open(&body, '{');
     if (event_is_item(event->kind)) {
         json_put_bytes(&body, "name", event->name);
-        put_counts(&body, &event->counts);
+        codec_put_counts(&body, &event->counts);
     }
     put_body(&body, event);
     json_close(&body, '}');

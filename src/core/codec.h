@@ -2,6 +2,7 @@
 #pragma once
 #include "core/event.h"
 #include "core/row.h"
+#include "base/buf.h"
 #include "base/problem.h"
 
 /* The event as a row; refs 1. NULL when its body would pass `body_max` bytes: the caller must have put large values into
@@ -24,4 +25,6 @@ void codec_done(struct codec_arena *arena);
  * between two of them, its views good as long as row and arena; 0, or -1 when it is damaged. */
 uint32_t *codec_places(const struct row *row, size_t count);
 int codec_item(struct bytes text, struct item_spec *ret, struct codec_arena *ret_arena);
+/* The member "counts", as in every event: pending, processing, completed, failed, skipped. */
+void codec_put_counts(struct buf *buf, const struct counts *counts);
 #define CODEC_OWNED __attribute__((cleanup(codec_done)))

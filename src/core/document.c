@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "core/codec.h"
 
 static void put_time(struct buf *buf, const char *key, int64_t wall_us)
 {
@@ -34,19 +35,6 @@ static void put_timing(struct buf *buf, const struct job *job)
     json_close(buf, '}');
 }
 
-/* As in every event: pending, processing, completed, failed, skipped. */
-static void put_counts(struct buf *buf, const struct counts *counts)
-{
-    json_key(buf, "counts");
-    json_open(buf, '[');
-    json_int(buf, counts->pending);
-    json_int(buf, counts->processing);
-    json_int(buf, counts->completed);
-    json_int(buf, counts->failed);
-    json_int(buf, counts->skipped);
-    json_close(buf, ']');
-}
-
 static void put_head(struct buf *buf, const struct job *job)
 {
     json_put_text(buf, "id", job->id);
@@ -71,7 +59,7 @@ void document_job(const struct job *job, struct buf *buf)
     json_put_int(buf, "batches_completed", job->counts.completed);
     json_put_int(buf, "batches_failed", job->counts.failed);
     json_put_int(buf, "batches_skipped", job->counts.skipped);
-    put_counts(buf, &job->counts);
+    codec_put_counts(buf, &job->counts);
     json_put_int(buf, "overall_progress", job_progress(job));
     put_time(buf, "created_at", job->created_us);
     put_time(buf, "started_at", job->started_us);

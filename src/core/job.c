@@ -336,11 +336,6 @@ int job_apply(struct job *job, const struct event *event, struct problem *proble
 
 /* ---- questions ---- */
 
-bool job_started(const struct job *job)
-{
-    return job->status != JOB_PENDING;
-}
-
 bool job_over(const struct job *job)
 {
     return job->seq && !job->ended && (job->sealed || job->cancelling) && !job->counts.pending && !job->counts.processing;

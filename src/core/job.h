@@ -83,7 +83,6 @@ int job_apply(struct job *job, const struct event *event, struct problem *proble
 /* Let go of the per-item memory of an ended job (its document and summary stay answerable). */
 void job_let_go(struct job *job);
 
-bool job_started(const struct job *job);                  /* some item has started or ended */
 int job_progress(const struct job *job);                  /* overall_progress, 0–100; never falls */
 bool job_over(const struct job *job);                     /* sealed (or cut off) and every item has ended: due for job.ended */
 enum job_status job_end_status(const struct job *job);    /* what job.ended will say, were it accepted now */

@@ -5,7 +5,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 struct frame_header frame_header_of(const struct job *job)
@@ -27,11 +26,6 @@ static void end(struct buf *buf, const struct row *row_of_id)
     if (row_of_id)
         buf_print(buf, "\nid: %lld-%llu", (long long)row_of_id->epoch, (unsigned long long)row_of_id->seq);
     buf_text(buf, "\n\n");
-}
-
-void frame_id(const struct row *row, char ret[FRAME_ID_SIZE])
-{
-    snprintf(ret, FRAME_ID_SIZE, "%lld-%llu", (long long)row->epoch, (unsigned long long)row->seq);
 }
 
 bool frame_id_parse(struct bytes id, int64_t *ret_epoch, uint64_t *ret_seq)

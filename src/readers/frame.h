@@ -67,4 +67,3 @@ void frame_of_job(const struct frame_parts *frame, struct bytes job, struct buf 
 /* "epoch-seq"; false when it is no such id. */
 #define FRAME_ID_SIZE 48
 bool frame_id_parse(struct bytes id, int64_t *ret_epoch, uint64_t *ret_seq);
-void frame_id(const struct row *row, char ret[FRAME_ID_SIZE]);
