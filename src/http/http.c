@@ -185,7 +185,6 @@ static void begin_exchange(struct conn *conn, size_t count)
     struct exchange *exchange = exchange_new(conn);
     struct problem problem = {0};
     int status = read_head(exchange, (struct bytes){conn->in.at, count}, &problem);
-    server->requests_count++;
     conn->scanned = 0;
     conn->skipped_line = false;
     if (status) {

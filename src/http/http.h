@@ -52,7 +52,7 @@ struct http_request {
     int params_count;
     const void *caller;               /* who asks, set by the router's guard; NULL = nobody in particular */
     char *params_room;                /* where decoded ones lie; the server frees it with the head */
-    bool counted;                     /* as one of its caller's streams */
+    bool counted;                     /* as a stream, by who looks on */
     /* For whoever looks on. */
     void *note;
     int64_t came_us, sent_bytes;      /* when its head was whole, monotonic; all that the socket took so far, heads and framing too */
@@ -85,7 +85,6 @@ int http_open(struct loop *loop, const struct http_settings *settings, http_requ
 int http_port(const struct http_server *server);                 /* the port in use */
 int http_connections(const struct http_server *server);          /* open now */
 int http_requests_open(const struct http_server *server);        /* requests not yet closed, streams included */
-uint64_t http_requests_count(const struct http_server *server);  /* ever */
 /* Stop listening; idle connections are closed now, the others after their present answer. Streams are the caller's to end. */
 void http_drain(struct http_server *server);
 /* Close everything; on_close(HTTP_CLOSING) is called for every open request, inside this call. Not from inside a request's
@@ -112,7 +111,8 @@ void http_resume(struct http_request *request);
 
 /* ---- answers ---- */
 
-/* Add a header to the coming answer. Control bytes in the value, which could break the head, become '_'. */
+/* Add a header to the coming answer. Control bytes in the value, which could break the head, become '_'. A 429 or 503 without a
+ * Retry-After gets one of a few seconds. */
 void http_header(struct http_request *request, const char *name, const char *value);
 /* The whole answer, at most LIMIT_HTTP_ANSWER_BYTES. Content-Length, Date, Connection and CORS headers are added. content_type NULL =
  * no body (204, 304 …). The body is copied as far as the socket does not take it at once. */

@@ -115,6 +115,7 @@ void http_header(struct http_request *request, const char *name, const char *val
     if (exchange->refused)
         return;
     assert(exchange->answer == UNANSWERED);
+    exchange->says_when |= !strcmp(name, "Retry-After");
     buf_text(&exchange->extra, name);
     buf_text(&exchange->extra, ": ");
     for (; *value; value++) {
@@ -143,6 +144,8 @@ static void put_head(struct exchange *exchange, struct buf *head, int status, co
     buf_print(head, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, problem_title(status), date_of(server));
     if (content_type)
         buf_print(head, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", content_type);
+    if ((status == 503 || status == 429) && !exchange->says_when)
+        buf_text(head, "Retry-After: " HTTP_RETRY_S "\r\n");
     if (server->settings.on_begun)
         server->settings.on_begun(&exchange->request, status, server->settings.look_data);
     cors_put(head, server->settings.origins, http_head_get(exchange->request.head, "Origin"));

@@ -207,6 +207,17 @@ static int read_host(struct bytes authority, struct http_head *ret, struct probl
     return host_is_sound(ret->host) ? 0 : refuse(problem, 400, "The request target does not name a host.");
 }
 
+/* Does the comma-separated `list` (of a Connection, Accept … field) hold `word`, in any case? Parameters behind ';' are ignored. */
+static bool list_has(struct bytes list, const char *word)
+{
+    while (list.count) {
+        struct bytes entry = bytes_cut(&list, ',');
+        if (bytes_equal_nocase(bytes_trim(bytes_cut(&entry, ';')), bytes_of(word)))
+            return true;
+    }
+    return false;
+}
+
 static int read_meaning(struct bytes authority, struct http_head *ret, struct problem *problem)
 {
     int status = check_repeats(ret, problem);
@@ -222,7 +233,7 @@ static int read_meaning(struct bytes authority, struct http_head *ret, struct pr
     ret->expects_continue = expect.at && ret->minor == 1 && ret->length != 0;
     ret->keeps_alive = ret->minor == 1;
     for (int i = 0; i < ret->fields_count; i++)
-        if (bytes_equal_nocase(ret->fields[i].name, BYTES("Connection")) && http_list_has(ret->fields[i].value, "close"))
+        if (bytes_equal_nocase(ret->fields[i].name, BYTES("Connection")) && list_has(ret->fields[i].value, "close"))
             ret->keeps_alive = false;
     return 0;
 }
@@ -248,20 +259,10 @@ struct bytes http_head_get(const struct http_head *head, const char *name)
     return (struct bytes){NULL, 0};
 }
 
-bool http_list_has(struct bytes list, const char *word)
-{
-    while (list.count) {
-        struct bytes entry = bytes_cut(&list, ',');
-        if (bytes_equal_nocase(bytes_trim(bytes_cut(&entry, ';')), bytes_of(word)))
-            return true;
-    }
-    return false;
-}
-
 bool http_accepts(const struct http_head *head, const char *type)
 {
     for (int i = 0; i < head->fields_count; i++)
-        if (bytes_equal_nocase(head->fields[i].name, BYTES("Accept")) && http_list_has(head->fields[i].value, type))
+        if (bytes_equal_nocase(head->fields[i].name, BYTES("Accept")) && list_has(head->fields[i].value, type))
             return true;
     return false;
 }

@@ -38,8 +38,6 @@ int http_head_read(struct bytes block, struct http_head *ret, struct problem *pr
 /* The value of a field, name in any case; {NULL, 0} when it is missing; the first of several. */
 struct bytes http_head_get(const struct http_head *head, const char *name);
 const char *http_method_name(enum http_method method);
-/* Does the comma-separated `list` (of a Connection, Accept … field) hold `word`, in any case? Parameters behind ';' are ignored. */
-bool http_list_has(struct bytes list, const char *word);
 /* Does Accept prefer `type` ("text/html")? True only if it is named; "star/star" does not count. */
 bool http_accepts(const struct http_head *head, const char *type);
 /* Is this Host (with or without a port) a name of this machine alone: localhost, 127.x.x.x, [::1]? */

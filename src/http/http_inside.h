@@ -20,6 +20,8 @@
 
 #include <sys/uio.h>
 
+#define HTTP_RETRY_S "5"              /* Retry-After of answers that say nothing else */
+
 enum phase { HEADING, EXCHANGE, LINGER, DEAD };
 enum answer { UNANSWERED, ANSWERED, STREAMING, ENDED };
 
@@ -36,7 +38,6 @@ struct http_server {
     struct list conns;
     struct addresses addresses;
     int conns_count, exchanges_count;
-    uint64_t requests_count;
     struct list later;                 /* connections whose pump is due */
     struct timer later_timer;
     char date[32];                     /* the Date header of second date_at */
@@ -103,6 +104,7 @@ struct exchange {
     enum http_why why;                 /* what on_close will be told when the answer is out */
     void (*on_drain)(struct http_request *request);
     bool drain_due;
+    bool says_when;                    /* the handler has added a Retry-After of its own */
 };
 
 static inline struct exchange *exchange_of(const struct http_request *request)

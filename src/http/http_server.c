@@ -36,7 +36,7 @@ static void turn_away(struct http_server *server, int fd)
     buf_init(&body, 1024);
     buf_init(&answer, 4096);
     problem_json(&body, 503, BYTES("The server has as many connections as it takes; try again soon."), (struct bytes){NULL, 0});
-    buf_print(&answer, "HTTP/1.1 503 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: 5\r\nConnection: close\r\n",
+    buf_print(&answer, "HTTP/1.1 503 %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRetry-After: " HTTP_RETRY_S "\r\nConnection: close\r\n",
               problem_title(503), PROBLEM_JSON_TYPE, body.count);
     cors_put(&answer, server->settings.origins, (struct bytes){NULL, 0});
     buf_text(&answer, "\r\n");
@@ -225,11 +225,6 @@ int http_connections(const struct http_server *server)
 int http_requests_open(const struct http_server *server)
 {
     return server->exchanges_count;
-}
-
-uint64_t http_requests_count(const struct http_server *server)
-{
-    return server->requests_count;
 }
 
 /* ---- closing ---- */

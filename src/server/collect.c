@@ -200,7 +200,6 @@ static void drain(struct party *party)
     if (collect->answered)
         return;
     collect->answered = true;
-    http_header(collect->request, "Retry-After", "5");
     http_refuse(collect->request, 503, "The server is going down; the job goes on when it is up again: /v1/jobs/%s",
                 live_job(collect->cursor.live)->id);
 }
