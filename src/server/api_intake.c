@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "http/multipart.h"
 #include "http/query.h"
+#include "server/ask.h"
 #include "server/lookup.h"
 #include "server/order.h"
 
@@ -15,28 +16,7 @@
 
 /* ---- what the query and the headers want ---- */
 
-/* 0, or -1: answered. */
-static int flag_of(struct http_request *request, const char *name, bool *ret)
-{
-    char text[16];
-    int answer = query_text(request->query, name, text, sizeof text);
-    if (answer > 0)
-        return 0;
-    *ret = !strcmp(text, "1") || !strcmp(text, "true") || (!answer && !text[0]);
-    if (!answer && (*ret || !strcmp(text, "0") || !strcmp(text, "false")))
-        return 0;
-    http_refuse(request, 400, "%s must be 1 or 0.", name);
-    return -1;
-}
-
-static int number_of(struct http_request *request, const char *name, int64_t min, int64_t max, int64_t *ret)
-{
-    int answer = query_int(request->query, name, ret);
-    if (answer > 0 || (!answer && *ret >= min && *ret <= max))
-        return 0;
-    http_refuse(request, 400, "%s must be a whole number from %lld to %lld.", name, (long long)min, (long long)max);
-    return -1;
-}
+/* Most answer 0, or -1: the request has been answered. */
 
 static int refuse_pipeline(struct service *service, struct http_request *request, struct bytes name)
 {
@@ -71,13 +51,12 @@ static int pipeline_of(struct service *service, struct http_request *request, st
 
 static int leave_of(struct http_request *request, struct order_want *want)
 {
-    char text[16];
-    int answer = query_text(request->query, "on_disconnect", text, sizeof text);
-    want->cancel_on_leave = !answer && !strcmp(text, "cancel");
-    if (answer > 0 || want->cancel_on_leave || (!answer && !strcmp(text, "continue")))
-        return 0;
-    http_refuse(request, 400, "on_disconnect must be \"cancel\" or \"continue\".");
-    return -1;
+    static const char *const words[] = {"continue", "cancel"};
+    int word = 0;
+    if (!ask_word(request, "on_disconnect", words, 2, &word))
+        return -1;
+    want->cancel_on_leave = word == 1;
+    return 0;
 }
 
 static int key_of(struct http_request *request, struct order_want *want)
@@ -125,8 +104,8 @@ static struct order_want *want_of(struct service *service, struct http_request *
     struct order_want *want = MEM_NEW(struct order_want);
     int64_t in_flight = service->settings.max_workers;
     want->first = -1;
-    if (pipeline_of(service, request, want) || flag_of(request, "open", &want->open) || flag_of(request, "ordered", &want->ordered) ||
-        number_of(request, "in_flight", 1, LIMIT_IN_FLIGHT, &in_flight) || leave_of(request, want) || key_of(request, want)) {
+    if (pipeline_of(service, request, want) || !ask_flag(request, "open", &want->open) || !ask_flag(request, "ordered", &want->ordered) ||
+        !ask_int(request, "in_flight", 1, LIMIT_IN_FLIGHT, &in_flight) || leave_of(request, want) || key_of(request, want)) {
         order_want_free(want);
         return NULL;
     }
@@ -273,7 +252,7 @@ static void add_found(struct lookup *lookup, struct live *live)
     struct http_request *request = lookup->request;
     struct service *service = lookup->service;
     struct order_want *want = want_more(service, live);
-    bool answered = refused_addition(request, live_job(live)) || number_of(request, "first", 0, LIMIT_OPEN_ITEMS, &want->first);
+    bool answered = refused_addition(request, live_job(live)) || !ask_int(request, "first", 0, LIMIT_OPEN_ITEMS, &want->first);
     if (answered) {
         order_want_free(want);
         return;

@@ -37,7 +37,12 @@ bool ask_int(struct http_request *request, const char *name, int64_t least, int6
 bool ask_flag(struct http_request *request, const char *name, bool *ret)
 {
     static const char *const words[] = {"0", "1", "false", "true"};
+    char text[2];
     int at = *ret;
+    if (!query_text(request->query, name, text, sizeof text) && !text[0]) {
+        *ret = true;
+        return true;
+    }
     if (!ask_word(request, name, words, 4, &at))
         return false;
     *ret = at % 2;

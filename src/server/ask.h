@@ -4,7 +4,7 @@
 #include "http/http.h"
 
 bool ask_int(struct http_request *request, const char *name, int64_t least, int64_t most, int64_t *ret);
-bool ask_flag(struct http_request *request, const char *name, bool *ret);              /* 1, 0, true, false */
+bool ask_flag(struct http_request *request, const char *name, bool *ret);              /* 1, 0, true, false; its name alone is true */
 /* One of `count` words; *ret is its index. */
 bool ask_word(struct http_request *request, const char *name, const char *const *words, int count, int *ret);
 /* Refuse: `name` has the value `value` (may be empty: it could not be decoded), but it may only be `what`. Always false. */

@@ -148,9 +148,9 @@ class Forms(Case):
         self.refused(422, 'no file in its field', path, form([]), 'multipart/form-data; boundary=the-boundary-of-a-test')
         self.refused(415, 'takes images', '/v1/jobs?pipeline=decklists', b'1', JSONL)
         self.refused(413, 'body', path, b'1' * (5 * MIB), JSONL)
-        self.refused(400, 'in_flight must be', path + '&in_flight=0', b'1', JSONL)
-        self.refused(400, 'open must be', path + '&open=maybe', b'1', JSONL)
-        self.refused(400, 'on_disconnect must be', path + '&on_disconnect=panic', b'1', JSONL)
+        self.refused(400, 'in_flight is', path + '&in_flight=0', b'1', JSONL)
+        self.refused(400, 'open is', path + '&open=maybe', b'1', JSONL)
+        self.refused(400, 'on_disconnect is', path + '&on_disconnect=panic', b'1', JSONL)
         self.assertEqual(self.jobs(), before)
 
     def test_a_body_that_is_cut_off_makes_nothing(self):
@@ -325,6 +325,7 @@ class Going(unittest.TestCase):
             detail = json.loads(answer.read())
             stopping.join()
             self.assertEqual((answer.status, detail['detail'][:24]), (503, 'The server is going down'))
+            self.assertGreaterEqual(int(answer.headers['Retry-After']), 1)
             server.start()
             jobs = server.get('/v1/jobs').json()['jobs']
             self.assertEqual([job['status'] for job in jobs], ['cancelled'])
