@@ -64,7 +64,8 @@
 #define LIMIT_PROFILES_BYTES (512 * 1024)          /* bytes of results inside a job document; the rest is in /results */
 #define LIMIT_RETRY_BODY_BYTES (8 * 1024 * 1024)   /* bytes of the list of items to retry: a million numbers */
 #define LIMIT_POLL_S 60                            /* seconds that a long poll may wait: proxies cut after about that */
-#define LIMIT_MULTI_JOBS 64                        /* jobs on one connection of /v1/events: bounds its feeds */
+#define LIMIT_SORTS 8                              /* answers by score at a time: each holds 16 bytes for every item of its job */
+#define LIMIT_MULTI_JOBS 64                        /* jobs on one connection of /v1/events, and of one ticket for it: bounds its feeds */
 #define LIMIT_STREAM_SILENCE_US 15000000LL         /* silence on a stream before a heartbeat; proxies cut after 30-60 s */
 
 /* HTTP. */
@@ -93,7 +94,6 @@
 #define LIMIT_KEYS 1000                            /* keys at a time: each request is compared with every one */
 #define LIMIT_KEYS_EVER 10000                      /* keys that came and went by reloads; dead ones are kept, for requests may hold them */
 #define LIMIT_TICKET_US 30000000LL                 /* a ticket for an event stream is good so long, and once */
-#define LIMIT_TICKET_JOBS 64                       /* jobs that one ticket opens, as many as one stream shows */
 #define LIMIT_KEY_TICKETS 64                       /* unused tickets of one key; one more takes the place of the oldest */
 #define LIMIT_KEY_SESSIONS 64                      /* browser sessions of one key, the same way */
 #define LIMIT_SESSION_US (12 * 3600 * 1000000LL)   /* a session ends after half a day, and with the server */

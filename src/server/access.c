@@ -127,11 +127,11 @@ static bool by_session(struct http_request *request, struct service *service)
     return true;
 }
 
-/* Will the answer stay open for as long as there is news? */
+/* Will the answer stay open for as long as there is news? It does where a route gives a stream before all else, and where one is asked for. */
 static bool is_stream(const struct http_request *request, const struct route *route)
 {
     char follow[8];
-    return (route->gives && strstr(route->gives, "text/event-stream")) || http_accepts(request->head, "text/event-stream") ||
+    return (route->gives && bytes_start(bytes_of(route->gives), BYTES("text/event-stream"))) || http_accepts(request->head, "text/event-stream") ||
            (!query_text(request->query, "follow", follow, sizeof follow) && strcmp(follow, "0"));
 }
 
@@ -279,19 +279,19 @@ static void post_events_ticket(struct http_request *request, void *service)
     struct buf jobs BUF_OWNED;
     int count = 0;
     bool good = true;
-    buf_init(&jobs, LIMIT_TICKET_JOBS * 33);
+    buf_init(&jobs, LIMIT_MULTI_JOBS * 33);
     while (good && query_next(&query, &name, &value)) {
         if (!bytes_equal(name, BYTES("job")))
             continue;
         struct bytes id = bytes_cut(&value, '@');
-        good = is_id(id) && ++count <= LIMIT_TICKET_JOBS;
+        good = is_id(id) && ++count <= LIMIT_MULTI_JOBS;
         buf_put(&jobs, id);
         buf_byte(&jobs, ' ');
     }
     if (good && count)
         give_ticket(service, request, buf_bytes(&jobs));
     else
-        http_refuse(request, 400, "Name 1 to %d jobs, each as job=ID.", LIMIT_TICKET_JOBS);
+        http_refuse(request, 400, "Name 1 to %d jobs, each as job=ID.", LIMIT_MULTI_JOBS);
 }
 
 static const struct route routes[] = {

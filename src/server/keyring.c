@@ -53,7 +53,7 @@ static int wrong(struct reading *reading, const char *what)
 static bool owner_is_good(struct bytes owner)
 {
     for (size_t i = 0; i < owner.count; i++)
-        if (!isalnum((unsigned char)owner.at[i]) && !strchr("-_.@", owner.at[i]))
+        if (!isalnum((unsigned char)owner.at[i]) && !memchr("-_.@", owner.at[i], 4))
             return false;
     return owner.count > 0 && owner.count <= OWNER_BYTES_MAX;
 }
@@ -61,7 +61,7 @@ static bool owner_is_good(struct bytes owner)
 static bool token_is_good(struct bytes token)
 {
     for (size_t i = 0; i < token.count; i++)
-        if (!isalnum((unsigned char)token.at[i]) && !strchr("-._~+/=", token.at[i]))
+        if (!isalnum((unsigned char)token.at[i]) && !memchr("-._~+/=", token.at[i], 7))
             return false;
     return token.count >= KEY_BYTES_MIN && token.count <= KEY_BYTES_MAX;
 }
@@ -181,10 +181,9 @@ static int read_object(struct reading *reading, struct json_object *object)
 
 static int read_json(struct reading *reading, struct bytes text)
 {
-    struct problem why = {0};
     struct json_object *tree JSON_OWNED = json_parse(text, NULL);
     if (!json_object_is_type(tree, json_type_array))
-        return problem_set(reading->problem, "the %s must be lines, or JSON: [{\"owner\":\"…\",\"key\":\"…\"}, …]%s", reading->where, why.text);
+        return problem_set(reading->problem, "the %s must be lines, or JSON: [{\"owner\":\"…\",\"key\":\"…\"}, …]", reading->where);
     for (size_t i = 0; i < json_object_array_length(tree); i++) {
         struct json_object *object = json_object_array_get_idx(tree, i);
         reading->line++;

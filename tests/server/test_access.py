@@ -298,6 +298,7 @@ class Quotas(Case):
         self.over(server.get(f'/v1/jobs/{job}/results?follow=1', **key(ALICE)), 'streams', 2, 2)
         self.over(server.post('/process-batch-stream', [image()], **key(ALICE)), 'streams', 2, 2)
         self.assertEqual(server.get('/v1/jobs', **key(ALICE)).json()['jobs'][0]['id'], job)      # nothing was made for it
+        self.assertEqual(server.open_job().status, 202)            # no stream was asked for
         server.get(f'/v1/jobs/{theirs}/events', **key(BOB)).leave()
         for stream in streams:
             stream.leave()
