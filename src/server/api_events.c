@@ -49,7 +49,7 @@ static int fill_lines(struct flow *flow, struct buf *buf)
     struct buf frames BUF_OWNED;
     struct frame_parts frame;
     buf_init(&frames, FEED_BYTES_MAX);
-    int answer = feed_fill(&tail->feed, &frames);
+    int answer = service_feed_fill(flow->service, &tail->feed, &frames);
     for (struct bytes rest = buf_bytes(&frames); frame_next(&rest, &frame);) {
         frame_as_json(&frame, buf);
         buf_byte(buf, '\n');
@@ -87,6 +87,7 @@ static void lines_on(struct tail *tail)
         return;
     }
     list_leave(&tail->party.link);
+    service_stream_opened(lookup->service, lookup->request);
     flow_begin(&tail->flow, lookup->service, lookup->request, &lines_kind);
 }
 
@@ -140,7 +141,7 @@ static void poll_on(struct tail *tail)
     buf_init(&frames, FEED_BYTES_MAX);
     if (tail->answered)
         return;
-    int answer = feed_fill(&tail->feed, &frames);
+    int answer = service_feed_fill(tail->lookup.service, &tail->feed, &frames);
     if (!frames.count && answer == FEED_WAIT && !(tail->due && at_tip(&tail->feed.cursor)))
         return;
     tail->answered = true;
@@ -216,10 +217,11 @@ static void tail_found(struct lookup *lookup, struct live *live)
     party_join(service, &tail->party, tail_drain);
     feed_open(&tail->feed, &service->world, live, tail->want.face, tail_news);
     whence_place(&tail->want, &tail->feed.cursor);
-    if (tail->shape == SHAPE_POLL && tail->wait_s > 0 && lookup->request->method != HTTP_HEAD)
+    tail->due = tail->shape == SHAPE_POLL && (tail->wait_s == 0 || lookup->request->method == HTTP_HEAD);
+    if (tail->shape == SHAPE_POLL && !tail->due) {
+        service_stream_opened(service, lookup->request);
         timer_start(service->loop, &tail->deadline, tail->wait_s * 1000000, poll_due);
-    else
-        tail->due = true;
+    }
     tail_news(&tail->feed);
     if (service->draining)
         tail_drain(&tail->party);

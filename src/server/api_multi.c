@@ -68,7 +68,7 @@ static void fill_strand(struct strand *strand, struct buf *buf)
         strand->ended = true;
         return;
     }
-    int answer = feed_fill(&strand->feed, &frames);
+    int answer = service_feed_fill(strand->multi->service, &strand->feed, &frames);
     for (struct bytes rest = buf_bytes(&frames); frame_next(&rest, &frame);)
         frame_of_job(&frame, bytes_of(strand->id), buf);
     strand->ready = answer == FEED_MORE;
@@ -130,6 +130,7 @@ static void begin(struct multi *multi)
         http_answer(multi->request, 204, NULL, (struct bytes){0});
     } else {
         list_leave(&multi->party.link);
+        service_stream_opened(multi->service, multi->request);
         flow_begin(&multi->flow, multi->service, multi->request, &multi_kind);
     }
 }
@@ -184,9 +185,10 @@ static void drain(struct party *party)
 /* One `job=ID@CURSOR`. False when the request was refused. */
 static bool add_strand(struct multi *multi, struct http_request *request, struct bytes value)
 {
+    multi->strands = mem_grow(multi->strands, (size_t)(multi->count + 1) * sizeof *multi->strands);
     struct strand *strand = &multi->strands[multi->count];
+    *strand = (struct strand){.multi = multi};
     struct bytes rest = value, id = bytes_cut(&rest, '@'), last = http_head_get(request->head, "Last-Event-ID");
-    strand->multi = multi;
     if (!id.count || id.count >= JOB_TEXT_SIZE) {
         http_refuse(request, 400, "job must be the id of a job, or ID@CURSOR with " WHENCE_WORDS ".");
         return false;
@@ -235,7 +237,6 @@ static void get_events(struct http_request *request, void *service)
 {
     struct multi *multi = MEM_NEW(struct multi);
     multi->service = service;
-    multi->strands = mem_new(LIMIT_MULTI_JOBS * sizeof *multi->strands);
     list_init(&multi->party.link);
     if (!take_question(multi, request)) {
         multi_free(multi);

@@ -34,6 +34,7 @@ struct results {
     enum order order;
     bool follow, inside;              /* inside fill: what is answered at once does not pump */
     bool asking, gone;                /* the store or the pool has it; its request has closed meanwhile */
+    bool counted;                     /* in service.sorts */
     bool gathered, broken;            /* SCORE: the picks are there and sorted; the log could not be read */
     uint64_t until;                   /* without follow: the last event to look at */
     int64_t skip;                     /* lines that the client has already */
@@ -341,6 +342,7 @@ static void flow_done(struct flow *flow)
 {
     struct results *results = LIST_OF(flow, struct results, flow);
     results->gone = true;
+    flow->service->sorts -= results->counted;
     if (!results->asking)
         lookup_leave(&results->lookup);
 }
@@ -364,7 +366,15 @@ static void results_found(struct lookup *lookup, struct live *live)
     if (!ask_flag(request, "follow", &results->follow) || !ask_word(request, "order", orders, 3, &order) ||
         !ask_int(request, "after", 0, INT64_MAX, &results->skip))
         return;
+    if (order == ORDER_SCORE && lookup->service->sorts >= LIMIT_SORTS) {
+        http_refuse(request, 503, "%d answers are being put in order by score, as many as are at a time.", LIMIT_SORTS);
+        return;
+    }
     results->order = (enum order)order;
+    results->counted = order == ORDER_SCORE;
+    lookup->service->sorts += results->counted;
+    if (results->follow)
+        service_stream_opened(lookup->service, request);
     results->until = live_durable_seq(live);
     results->total = live_job(live)->total;
     service_job_headers(request, live_job(live));

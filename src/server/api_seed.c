@@ -21,7 +21,6 @@ struct intake {
     enum http_why why;
     enum door door;
     bool cancel_on_leave;
-    bool refused;                     /* answered already */
     struct live *live;                /* one reference */
     struct store_wait wait;
 };
@@ -95,35 +94,11 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
         .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = service_trace(intake->request),
     };
     struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);
-    for (int i = 0; i < upload->count; i++) {
-        const struct upload_file *file = upload->files[i];
-        items[i] = (struct item_spec){
-            .name = bytes_of(file->name), .type = bytes_of(file->type), .bytes = file->bytes, .has_blob = file->stored, .blob = file->sha,
-            .reject_error = bytes_of(file->error), .reject_type = file->error ? BYTES("validation") : (struct bytes){0},
-        };
-    }
+    for (int i = 0; i < upload->count; i++)
+        items[i] = upload_item(upload->files[i]);
     struct live *live = engine_submit(intake->service->engine, &job, items, (size_t)upload->count, ret_busy, problem);
     free(items);
     return live;
-}
-
-/* False: the caller has as much as it may have, and was told so. */
-static bool admitted(struct intake *intake)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < intake->upload->count; i++)
-        bytes += intake->upload->files[i]->bytes;
-    intake->refused = service_admit_job(intake->service, intake->request, intake->upload->count, bytes);
-    return !intake->refused;
-}
-
-static void refuse_busy(struct intake *intake, bool busy, const struct problem *problem)
-{
-    bool full = store_disk_full(intake->service->store);
-    if (busy && !full)
-        http_header(intake->request, "Retry-After", "1");
-    http_refuse(intake->request, busy ? (full ? 507 : 503) : 400, "%s",
-                problem_is(problem) ? problem->text : "No work is taken in at the moment.");
 }
 
 static void uploaded(struct upload *upload, struct http_request *request, enum door door, bool cancel_on_leave)
@@ -134,13 +109,13 @@ static void uploaded(struct upload *upload, struct http_request *request, enum d
     bool busy = false;
     *intake = (struct intake){.service = service, .upload = upload, .request = request, .door = door, .cancel_on_leave = cancel_on_leave};
     list_push(&service->intakes, &intake->link);
-    struct live *live = admitted(intake) ? submit(intake, &busy, &problem) : NULL;
-    if (!live && intake->refused) {
-        intake_free(intake);
-        return;
-    }
+    bool answered = service_admit_job(service, request, upload->count, upload_bytes(upload)) != 0;
+    struct live *live = answered ? NULL : submit(intake, &busy, &problem);
+    if (!live && busy)
+        service_refuse_busy(service, request, &problem);
+    else if (!live && !answered)
+        http_refuse(request, 400, "%s", problem.text);
     if (!live) {
-        refuse_busy(intake, busy, &problem);
         intake_free(intake);
         return;
     }

@@ -62,8 +62,13 @@ static void put_next(struct flow *flow)
 
 void flow_pump(struct flow *flow)
 {
-    if (flow->ended || !http_stream_writable(flow->request))
-        return;    /* on_drain comes; or the client has gone, or it was a HEAD, and on_close comes */
+    if (flow->ended)
+        return;
+    if (!http_stream_writable(flow->request)) {    /* on_drain comes; or the client has gone, or it was a HEAD, and on_close comes */
+        if (flow->kind->pause)
+            flow->kind->pause(flow);
+        return;
+    }
     if (flow->rest.count)
         put_rest(flow);
     else if (!flow->ending)
@@ -103,7 +108,6 @@ void flow_begin(struct flow *flow, struct service *service, struct http_request 
     flow->service = service;
     flow->request = request;
     flow->kind = kind;
-    service_stream_opened(request);
     buf_init(&flow->rest, REST_BYTES_MAX);
     request->user = flow;
     request->on_close = closed;

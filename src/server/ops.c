@@ -179,7 +179,7 @@ static void tell_request(struct service *service, const struct http_request *req
 void ops_ended(struct http_request *request, enum http_why why, void *data)
 {
     struct service *service = data;
-    quota_request_ended(request);
+    quota_request_ended(service, request, why);
     if (!request->note)
         return;
     tell_request(service, request, request->note, why);

@@ -7,6 +7,7 @@
 #include "server/await.h"
 #include "server/stream.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -112,29 +113,39 @@ static void give_up(struct order *order)
     order_free(order);
 }
 
-#define FAIL(order, status, ...) \
-    do { \
-        if ((order)->request) \
-            http_refuse((order)->request, status, __VA_ARGS__); \
-        give_up(order); \
-    } while (0)
-
-static void fail_busy(struct order *order, const struct problem *problem)
+/* Refuse it with this sentence, if somebody still listens. What went into somebody's open job before stays there, and is told. */
+static void fail(struct order *order, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void fail(struct order *order, int status, const char *format, ...)
 {
-    bool full = store_disk_full(order->service->store);
-    if (order->request && !full)
-        http_header(order->request, "Retry-After", "1");
-    FAIL(order, full ? 507 : 503, "%s", problem_is(problem) ? problem->text : "No work is taken in at the moment.");
+    struct problem text = {0};
+    struct problem more = {0};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text.text, sizeof text.text, format, args);
+    va_end(args);
+    if (order->at && !order->mine)
+        problem_set(&more, " The first %lld items are in the job all the same.", (long long)order->at);
+    if (order->request)
+        http_refuse(order->request, status, "%s%s", text.text, more.text);
+    give_up(order);
+}
+
+static void fail_down(struct order *order)
+{
+    fail(order, 503, "The server is going down; what was sent was not taken.");
 }
 
 /* The queue to the disk is full: go on when what is in it is durable. */
 static void wait_for_disk(struct order *order, const struct problem *problem, void (*call)(struct store_wait *wait))
 {
     struct store *store = order->service->store;
-    if (order->service->draining || store_disk_full(store) || !store_busy(store))
-        fail_busy(order, problem);
-    else
-        store_when(store, &order->wait, store_pos(store), call);
+    if (order->service->draining || store_disk_full(store) || !store_busy(store)) {
+        if (order->request)
+            service_refuse_busy(order->service, order->request, problem);
+        give_up(order);
+        return;
+    }
+    store_when(store, &order->wait, store_pos(store), call);
 }
 
 static void closed(struct http_request *request, enum http_why why)
@@ -148,7 +159,7 @@ static void drain(struct party *party)
 {
     struct order *order = LIST_OF(party, struct order, party);
     if (!order->finished)
-        FAIL(order, 503, "The server is going down; what was sent was not taken.");
+        fail_down(order);
 }
 
 /* ---- telling ---- */
@@ -160,10 +171,7 @@ static int64_t items_of(const struct order *order)
 
 static int64_t bytes_of_inputs(const struct order *order)
 {
-    int64_t bytes = order->spool ? order->spool->bytes : 0;
-    for (int i = 0; order->upload && i < order->upload->count; i++)
-        bytes += order->upload->files[i]->bytes;
-    return bytes;
+    return order->upload ? upload_bytes(order->upload) : order->spool ? order->spool->bytes : 0;
 }
 
 static void tell_added(struct order *order)
@@ -253,15 +261,13 @@ static void poured(struct order *order, const struct item_spec *items, size_t co
     bool busy = false;
     int answer = engine_add(order->service->engine, order->live, items, count, &busy, &problem);
     if (answer == ENGINE_FULL) {
-        if (order->request)
-            http_header(order->request, "Retry-After", "5");
-        FAIL(order, 429, "%s", problem.text);
+        fail(order, 429, "%s", problem.text);
     } else if (answer && busy) {
         order->held = order->spool ? items : NULL;
         order->held_count = order->spool ? count : 0;
         wait_for_disk(order, &problem, pour_on);
     } else if (answer) {
-        FAIL(order, live_job(order->live)->sealed || live_job(order->live)->ended ? 409 : 400, "%s", problem.text);
+        fail(order, live_job(order->live)->sealed || live_job(order->live)->ended ? 409 : 400, "%s", problem.text);
     } else {
         order->at += (int64_t)count;
         store_when(order->service->store, &order->wait, store_pos(order->service->store), pour_on);
@@ -273,13 +279,8 @@ static void pour_files(struct order *order)
     struct upload *upload = order->upload;
     size_t count = (size_t)(upload->count - order->at < SPOOL_READ ? upload->count - order->at : SPOOL_READ);
     struct item_spec *items MEM_OWNED = mem_new(count * sizeof *items);
-    for (size_t i = 0; i < count; i++) {
-        const struct upload_file *file = upload->files[order->at + (int64_t)i];
-        items[i] = (struct item_spec){
-            .name = bytes_of(file->name), .type = bytes_of(file->type), .bytes = file->bytes, .has_blob = file->stored, .blob = file->sha,
-            .reject_error = bytes_of(file->error), .reject_type = file->error ? BYTES("validation") : (struct bytes){0},
-        };
-    }
+    for (size_t i = 0; i < count; i++)
+        items[i] = upload_item(upload->files[order->at + (int64_t)i]);
     poured(order, items, count);
 }
 
@@ -290,7 +291,7 @@ static void values_came(void *data, const struct item_spec *items, size_t count,
     if (order->dead)
         order_free(order);
     else if (error || !count)
-        FAIL(order, 500, "The items could not be read back from the disk.");
+        fail(order, 500, "The items could not be read back from the disk.");
     else
         poured(order, items, count);
 }
@@ -299,7 +300,7 @@ static void pour(struct order *order)
 {
     struct store *store = order->service->store;
     if (order->service->draining) {
-        FAIL(order, 503, "The server is going down; what was sent was not taken.");
+        fail_down(order);
     } else if (order->at == items_of(order)) {
         seal(order);
     } else if (store_busy(store)) {
@@ -376,7 +377,7 @@ static void create(struct order *order)
     if (!live && busy) {
         wait_for_disk(order, &problem, start_again);
     } else if (!live) {
-        FAIL(order, 400, "%s", problem.text);
+        fail(order, 400, "%s", problem.text);
     } else {
         order->live = live_ref(live);
         order->mine = order->pouring = true;
@@ -395,7 +396,7 @@ static void key_found(void *data, struct live *live, const struct sha *print)
     } else if (!live) {
         create(order);
     } else if (memcmp(print->at, order->print.at, SHA_SIZE) != 0) {
-        FAIL(order, 422, "The Idempotency-Key \"%s\" was used for something else: job %s.", order->want->key, live_job(live)->id);
+        fail(order, 422, "The Idempotency-Key \"%s\" was used for something else: job %s.", order->want->key, live_job(live)->id);
     } else {
         struct order *leader = pourer(order, live);
         if (leader) {
@@ -438,9 +439,9 @@ static void add(struct order *order)
     if (!order->live)
         order->live = live_ref(want->live);
     if (job->ended && (!want->seal || !job->sealed)) {
-        FAIL(order, 409, "The job has ended: %s.", job->error ? job->error : job_status_name(job->status));
+        fail(order, 409, "The job has ended: %s.", job->error ? job->error : job_status_name(job->status));
     } else if (job->sealed && !want->seal) {
-        FAIL(order, 409, "The job takes no more items: it is sealed.");
+        fail(order, 409, "The job takes no more items: it is sealed.");
     } else if (want->first >= 0 && want->first != job->total) {
         refuse_place(order);
     } else if (!want->seal && service_admit(order->service, order->request, items_of(order), bytes_of_inputs(order))) {
@@ -462,9 +463,9 @@ static void start(struct order *order)
     if (!order->request) {
         give_up(order);
     } else if (service->draining) {
-        FAIL(order, 503, "The server is going down; what was sent was not taken.");
+        fail_down(order);
     } else if (store_disk_full(store) || !blob_space_ok(service->blobs)) {
-        FAIL(order, 507, "The server's disk is full.");
+        fail(order, 507, "The server's disk is full.");
     } else if (store_busy(store)) {
         wait_for_disk(order, &(struct problem){0}, start_again);
     } else if (want->live) {

@@ -6,8 +6,6 @@
 
 enum { BODY_BYTES_MAX = 16384 };
 
-#define RETRY_AFTER_S "5"
-
 static int refuse(struct http_request *request, const char *quota, const char *what, int64_t limit, int64_t present, int64_t more)
 {
     struct problem detail = {0};
@@ -21,7 +19,6 @@ static int refuse(struct http_request *request, const char *quota, const char *w
     json_put_int(&body, "limit", limit);
     json_put_int(&body, "present", present);
     json_close(&body, '}');
-    http_header(request, "Retry-After", RETRY_AFTER_S);
     http_answer_buf(request, 429, PROBLEM_JSON_TYPE, &body);
     return 1;
 }
@@ -65,18 +62,26 @@ int service_admit_stream(struct service *service, struct http_request *request)
     return refuse(request, "streams", "open event streams", key->quota.streams, key->streams, 1);
 }
 
-void service_stream_opened(struct http_request *request)
+void service_stream_opened(struct service *service, struct http_request *request)
 {
     struct key *key = access_key(request);
-    if (!key || request->counted)
+    if (request->counted)
         return;
     request->counted = true;
-    key->streams++;
+    service->told.open++;
+    service->told.opened++;
+    if (key)
+        key->streams++;
 }
 
-void quota_request_ended(struct http_request *request)
+void quota_request_ended(struct service *service, struct http_request *request, enum http_why why)
 {
-    if (request->counted)
-        access_key(request)->streams--;
+    struct key *key = access_key(request);
+    if (!request->counted)
+        return;
     request->counted = false;
+    service->told.open--;
+    service->told.slow_closed += why == HTTP_SLOW;
+    if (key)
+        key->streams--;
 }

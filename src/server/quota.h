@@ -11,4 +11,4 @@
 /* May it open another event stream? Ask before anything is made for it. */
 int service_admit_stream(struct service *service, struct http_request *request);
 /* service_stream_opened() counts one until its request closes: */
-void quota_request_ended(struct http_request *request);
+void quota_request_ended(struct service *service, struct http_request *request, enum http_why why);

@@ -42,6 +42,22 @@ bool service_may_see(const struct service *service, const struct http_request *r
     return bytes_equal(bytes_of(job->owner), service_owner(service, request));
 }
 
+void service_refuse_busy(const struct service *service, struct http_request *request, const struct problem *problem)
+{
+    bool full = store_disk_full(service->store);
+    if (!full)
+        http_header(request, "Retry-After", "1");
+    http_refuse(request, full ? 507 : 503, "%s", problem_is(problem) ? problem->text : "No work is taken in at the moment.");
+}
+
+int service_feed_fill(struct service *service, struct feed *feed, struct buf *buf)
+{
+    uint64_t before = feed->frames;
+    int answer = feed_fill(feed, buf);
+    service->told.frames += feed->frames - before;
+    return answer;
+}
+
 struct service_facts service_facts_now(const struct service *service)
 {
     struct service_facts facts = {.ready = true};

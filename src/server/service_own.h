@@ -3,7 +3,7 @@
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
-#include "readers/cursor.h"
+#include "readers/feed.h"
 #include "http/http.h"
 #include "http/router.h"
 #include "server/service.h"
@@ -17,9 +17,9 @@ struct party {
 
 /* What the streams did since the service opened, and how they stand now. */
 struct stream_numbers {
-    int64_t open;             /* now */
-    int64_t behind;           /* of these: not at the tip of their job */
-    uint64_t lag_events;      /* now: durable events that the furthest of them has not begun to write yet */
+    int64_t open;             /* now; of one job, of several, as lines, and long polls that wait */
+    int64_t behind;           /* of the event streams of one job: not at its tip */
+    uint64_t lag_events;      /* now: durable events that the furthest of these has not begun to write yet */
     uint64_t opened;          /* ever */
     uint64_t frames;          /* delivered: handed to the kernel, or begun to be */
     uint64_t slow_closed;     /* ever: the socket took no byte for LIMIT_STREAM_STALL_US */
@@ -39,7 +39,8 @@ struct service {
     struct list turns;                    /* bodies that wait to be read; turn.c */
     struct list orders;                   /* submitted on the job face, not told yet; order.c */
     struct tips tips;                     /* of all open streams */
-    struct stream_numbers told;           /* counted by stream.c; ask stream_numbers() */
+    struct stream_numbers told;           /* as far as they are counted; ask stream_numbers() */
+    int sorts;                            /* answers under way that hold a number for each item; api_results.c */
     struct access *access;                /* access.h */
     struct metrics *metrics;              /* metrics.h */
     struct journal *journal;              /* journal.h */
@@ -67,8 +68,13 @@ bool service_may_see(const struct service *service, const struct http_request *r
 int service_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
 int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
 
-/* The request becomes a stream: counted for its key until it closes (quota.h). */
-void service_stream_opened(struct http_request *request);
+/* The disk is full (507), or the log slow (503): no work is taken in. The problem's sentence, if it has one. */
+void service_refuse_busy(const struct service *service, struct http_request *request, const struct problem *problem);
+
+/* The request becomes a stream, or a long poll that waits: counted, for its key too, until it closes (quota.h). */
+void service_stream_opened(struct service *service, struct http_request *request);
+/* feed_fill() for such a one: its frames are counted. */
+int service_feed_fill(struct service *service, struct feed *feed, struct buf *buf);
 
 /* The request's traceparent (W3C), if it is one; else empty. Good until the answer begins. */
 struct bytes service_trace(const struct http_request *request);

@@ -165,8 +165,10 @@ static void go(struct turn *turn)
 static void late(struct turn *turn)
 {
     struct spool *spool = LIST_OF(turn, struct spool, turn);
-    http_header(spool->request, "Retry-After", "5");
-    REFUSE(spool, 503, "%d bodies are being read, as many as are at a time.", LIMIT_UPLOADS);
+    if (spool->refused)
+        return;
+    spool->refused = true;
+    turn_refuse(spool->request);
 }
 
 static void drain(struct party *party)

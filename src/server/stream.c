@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "server/whence.h"
 
 #include <stdlib.h>
 
@@ -161,14 +162,12 @@ static void write_frames(struct stream *stream)
 {
     struct buf *scratch = &stream->service->scratch;
     struct feed *feed = &stream->catching->feed;
-    uint64_t frames = feed->frames;
     buf_clear(scratch);
-    int answer = feed_fill(feed, scratch);
+    int answer = service_feed_fill(stream->service, feed, scratch);
     if (scratch->count)
         put(stream, buf_bytes(scratch));
     if (scratch->room > SCRATCH_KEEP)
         buf_done(scratch);
-    stream->service->told.frames += feed->frames - frames;
     if (answer == FEED_END)
         stream->ending = true;
     else if (answer == FEED_MORE)
@@ -295,8 +294,6 @@ static void closed(struct http_request *request, enum http_why why)
     list_leave(&stream->party.link);
     timer_stop(service->loop, &stream->timer);
     service_left(service, stream->live, why, stream->cancel_on_leave);
-    service->told.slow_closed += why == HTTP_SLOW;
-    service->told.open--;
     tip_leave(&stream->member);
     caught_up(stream);
     live_unref(stream->live);
@@ -324,22 +321,13 @@ void stream_begin(struct service *service, struct http_request *request, struct 
     struct stream *stream = MEM_NEW(struct stream);
     stream->service = service;
     stream->request = request;
-    service_stream_opened(request);
+    service_stream_opened(service, request);
     stream->live = live_ref(live);
     stream->face = want->face;
     stream->cancel_on_leave = want->cancel_on_leave;
-    struct cursor *cursor = &catch_up(stream)->cursor;
-    switch (want->place) {
-    case STREAM_START: break;
-    case STREAM_AFTER: cursor_after(cursor, want->seq); break;
-    case STREAM_TIP: cursor_tip(cursor); break;
-    case STREAM_RESUME: cursor_resume(cursor, want->epoch, want->seq); break;
-    case STREAM_GAP: cursor_gap(cursor); break;
-    }
+    whence_place(want, &catch_up(stream)->cursor);
     request->user = stream;
     request->on_close = closed;
-    service->told.open++;
-    service->told.opened++;
     party_join(service, &stream->party, drain);
     pump(stream);
     if (service->draining)

@@ -30,6 +30,11 @@ void turn_take(struct turn *turn, struct service *service, void (*go_on)(struct 
     timer_start(service->loop, &turn->patience, LIMIT_UPLOAD_PATIENCE_US, give_up);
 }
 
+void turn_refuse(struct http_request *request)
+{
+    http_refuse(request, 503, "%d bodies are being read, as many as are at a time.", LIMIT_UPLOADS);
+}
+
 void turn_leave(struct turn *turn)
 {
     struct service *service = turn->service;

@@ -170,6 +170,22 @@ static void finish(struct upload *upload)
     upload->done(upload, request);
 }
 
+struct item_spec upload_item(const struct upload_file *file)
+{
+    return (struct item_spec){
+        .name = bytes_of(file->name), .type = bytes_of(file->type), .bytes = file->bytes, .has_blob = file->stored, .blob = file->sha,
+        .reject_error = bytes_of(file->error), .reject_type = file->error ? BYTES("validation") : (struct bytes){0},
+    };
+}
+
+int64_t upload_bytes(const struct upload *upload)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < upload->count; i++)
+        bytes += upload->files[i]->bytes;
+    return bytes;
+}
+
 /* ---- turns of the two batches ---- */
 
 static void flown(void *data, int result);
@@ -433,8 +449,10 @@ static void go(struct turn *turn)
 static void late(struct turn *turn)
 {
     struct upload *upload = LIST_OF(turn, struct upload, turn);
-    http_header(upload->request, "Retry-After", "5");
-    REFUSE(upload, 503, "%d bodies are being read, as many as are at a time.", LIMIT_UPLOADS);
+    if (upload->refused)
+        return;
+    upload->refused = true;
+    turn_refuse(upload->request);
 }
 
 static void drain(struct party *party)

@@ -64,5 +64,8 @@ void upload_begin(struct service *service, struct http_request *request, const s
                   void (*done)(struct upload *upload, struct http_request *request), void (*dropped)(void *data));
 /* What can be said of any body before a byte of it was read: true = refused. */
 bool upload_refused(struct service *service, struct http_request *request);
+/* A file as the item that it becomes; its views are the upload's. */
+struct item_spec upload_item(const struct upload_file *file);
+int64_t upload_bytes(const struct upload *upload);      /* of all files */
 /* Lets the pins go. */
 void upload_free(struct upload *upload);

@@ -173,6 +173,29 @@ class Metrics(Case):
         self.assertEqual((now['rivulet_items_pending'], now['rivulet_oldest_pending_seconds']), (0, 0))
         self.assertEqual(now['rivulet_jobs_ended_total{state="cancelled"}'], 1)
 
+    def test_every_shape_of_stream_is_counted_while_it_is_open(self):
+        server = self.serve()
+        live = server.post('/process-batch-stream', [image(sleep_ms=60000), image()])
+        live.until('progress')
+        path = f'/v1/jobs/{live.job}'
+        lines = {'Accept': 'application/x-ndjson'}
+        others = [server.get(f'/v1/events?job={live.job}'), server.get(path + '/events', **lines), server.get(path + '/results?follow=1')]
+        poll = socket.create_connection(('127.0.0.1', server.port), timeout=20)
+        poll.sendall(f'GET {path}/events?wait=60&after=end HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
+        until(lambda: self.metrics(server)['rivulet_streams'] == 5)
+        before = self.metrics(server)['rivulet_streams_opened_total']
+        server.get(path + '/results').body()
+        server.get(path + '/events?wait=0').body()
+        now = self.metrics(server)
+        self.assertEqual((now['rivulet_streams'], now['rivulet_streams_opened_total']), (5, before))
+        poll.close()
+        for other in others:
+            other.leave()
+        until(lambda: self.metrics(server)['rivulet_streams'] == 1)
+        server.ask('POST', path + '/cancel').body()
+        live.leave()
+        until(lambda: self.metrics(server)['rivulet_streams'] == 0)
+
     def test_a_worker_that_dies_is_counted_and_told(self):
         server = self.serve(RIVULET_LOG='json')
         answer = server.post('/process-batch', [image(crash=True)])
