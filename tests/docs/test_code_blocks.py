@@ -11,7 +11,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, '..', folder) for folder in ('server', 'browser', 'lib')] + [HERE]
 import proxies  # noqa: E402
-from blocks import DATA, KNOWN, PROXIES, ROOT, SCRIPTS, SHELL, blocks_of, documents  # noqa: E402
+from blocks import Block, DATA, KNOWN, PROXIES, ROOT, SCRIPTS, SHELL, blocks_of, documents  # noqa: E402
 from browser import PROGRAM as CHROMIUM, Browser  # noqa: E402
 from rivulet_server import OURS, PROGRAM, Rivulet, item  # noqa: E402
 
@@ -168,6 +168,19 @@ class CodeBlocks(unittest.TestCase):
                 for block, said in self.run_shell(path, blocks) if blocks else []:
                     self.check_said(block, said)
 
+    def test_what_is_wrong_is_found(self):
+        refused = f'curl -s {LOCAL}/v1/jobs/none\n'
+        for code, notes in (('false\n', []), ('no-such-command\n', []), (refused, []), ('true\n', ['<!-- refused -->']),
+                            ('echo one\n', ['<!-- says: two -->']), ('echo $UNSET\n', [])):
+            block = Block('wrong.md', 1, 'bash', notes)
+            block.code = code
+            with self.assertRaises(AssertionError, msg=code):
+                for one, said in self.run_shell('wrong.md', [block]):
+                    self.check_said(one, said)
+        document = self.server.get('/openapi.json').json()
+        for value in ({'ticket': 'x'}, {'ticket': 'x', 'expires_at': 'then', 'owner': 'y'}):
+            self.assertIn('wrong.md', run_node('shapes.mjs', {'document': document, 'samples': [{'what': 'wrong.md', 'schema': 'Ticket', 'value': value}]}))
+
     def test_data(self):
         document = self.server.get('/openapi.json').json()
         samples = []
@@ -211,6 +224,7 @@ class CodeBlocks(unittest.TestCase):
             tab.until(f'({whole}).includes({json.dumps(words)}) || said.some((line) => line.startsWith("REJECTED"))')
         said = tab.run(whole)
         self.assertNotIn('REJECTED', said, str(block))
+        self.assertEqual(tab.browser.complaints, [], str(block))
         self.check_said(block, said)
 
     @unittest.skipUnless(CHROMIUM, 'chromium is not here')
@@ -230,6 +244,8 @@ class CodeBlocks(unittest.TestCase):
                     self.run_in_node(block, bundle['code'])
                 else:
                     self.run_in_browser(tab, block, bundle['code'])
+        with self.assertRaises(AssertionError):
+            self.run_in_browser(tab, Block('wrong.md', 1, 'js', []), 'throw new Error("as it must");')
 
 
 if __name__ == '__main__':

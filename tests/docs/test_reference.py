@@ -17,6 +17,22 @@ def read(*path):
 
 
 class Reference(unittest.TestCase):
+    def test_the_page_of_the_api_stands_alone(self):
+        server = Rivulet()
+        self.addCleanup(server.close)
+        answer = server.get('/docs')
+        self.assertEqual(answer.header('Content-Security-Policy').split('; ')[:2], ["default-src 'none'", "style-src 'self'"])
+        page = answer.body().decode()
+        ids = re.findall(r' id="([^"]*)"', page)
+        self.assertEqual(len(ids), len(set(ids)))
+        self.assertEqual(set(re.findall(r' href="#([^"]*)"', page)) - set(ids), set(), 'links that lead nowhere')
+        document = server.get('/openapi.json').json()
+        self.assertLessEqual({f'shape-{name}' for name in document['components']['schemas']}, set(ids))
+        self.assertNotIn('style=', page)
+        self.assertNotIn('<script', page)
+        for path in re.findall(r' href="(/[^"]*)"', page):
+            self.assertEqual(server.get(path).status, 200, path)
+
     def test_every_route_and_none_else(self):
         server = Rivulet()
         self.addCleanup(server.close)
