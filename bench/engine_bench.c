@@ -93,7 +93,7 @@ static void submit(struct engine *engine, const struct pipeline *pipeline, struc
     bool busy;
     for (size_t i = 0; i < items; i++)
         specs[i] = (struct item_spec){.name = BYTES("item"), .bytes = 2, .value = BYTES("{}")};
-    struct store_job job = {.owner = BYTES("bench"), .pipeline = pipeline, .in_flight = (uint32_t)in_flight};
+    struct store_job job = {.owner = BYTES("local"), .pipeline = pipeline, .in_flight = (uint32_t)in_flight};
     struct live *live = engine_submit(engine, &job, specs, items, &busy, &problem);
     struct finish finish = {.watcher.news = news, .loop = loop};
     if (!live) {

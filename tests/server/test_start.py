@@ -158,7 +158,7 @@ class Refusals(unittest.TestCase):
         self.refused(['/no/pipeline'], RIVULET_PIPELINE='/no/pipeline')
         self.refused([], RIVULET_PIPELINE=self.write('p.json', b'{"name":'))
         for name, value in (('PORT', '65536'), ('PORT', 'x'), ('MAX_WORKERS', '0'), ('MAX_BATCH_SIZE', '-1'), ('ENABLE_PARALLEL', 'maybe'),
-                            ('RIVULET_RETENTION_DAYS', 'x'), ('RIVULET_ENGINE', 'eyes')):
+                            ('RIVULET_RETENTION', 'x'), ('RIVULET_ENGINE', 'eyes')):
             with self.subTest(name=name, value=value):
                 self.refused([value], **{name: value})
         self.refused(['--nothing'], '--nothing')
@@ -322,9 +322,9 @@ class Retention(unittest.TestCase):
         base.close()
 
     def restart(self, server, days=None):
-        server.env.pop('RIVULET_RETENTION_DAYS', None)
+        server.env.pop('RIVULET_RETENTION', None)
         if days is not None:
-            server.env['RIVULET_RETENTION_DAYS'] = str(days)
+            server.env['RIVULET_RETENTION'] = f'{days}d'
         server.start()
 
     def test_finished_jobs_and_their_files_go_when_their_time_is_over(self):
