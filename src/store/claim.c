@@ -1,13 +1,13 @@
 /* Who holds which item: what is due, in which order, and what a claimed item brings with it.
  *
  * Owners take turns, then the jobs of an owner: `store.owners` is a ring of owners that have something ready, the one not served for the
- * longest time first, so that a newcomer waits for nobody's second item; `owner.ready` is a ring of their jobs. A job stands there exactly while something of it could be claimed now; claim_refresh() keeps that true after
- * every event. What an item was added with (its chunk) and the value it carries from leg to leg may have been left on disk by a
- * restart; then the claim asks for it and the job waits out of the ring until it has come. */
+ * longest time first, so that a newcomer waits for nobody's second item; `owner.ready` is a ring of their jobs. A job stands there exactly
+ * while something of it could be claimed now; claim_refresh() keeps that true after every event. What an item was added with (its chunk)
+ * and the value it carries from leg to leg may be on disk only; then the claim asks for it and the job waits out of the ring until it has
+ * come. */
 #include "store/live.h"
 
 #include "base/json.h"
-
 #include "base/limits.h"
 #include "base/mem.h"
 #include "core/plan.h"
@@ -342,7 +342,7 @@ void claim_fill(struct live *live, const struct held *held, uint32_t attempt, co
     copy_text(&at, held->name, &ret->name);
     copy_text(&at, held->type, &ret->type);
     if (carry) {
-        ret->held[0] = row_ref(carry->row);
+        ret->row = row_ref(carry->row);
         ret->value = json_span(row_body(carry->row), "value");
         return;
     }
@@ -350,14 +350,13 @@ void claim_fill(struct live *live, const struct held *held, uint32_t attempt, co
     ret->has_blob = fetched->spec.has_blob;
     ret->blob = fetched->spec.blob;
     ret->value = fetched->spec.value;    /* points into the row, which is held */
-    ret->held[0] = row_ref(fetched->row);
+    ret->row = row_ref(fetched->row);
 }
 
 void claim_done(struct claim *claim)
 {
     struct live *live = claim->live;
-    row_unref(claim->held[0]);
-    row_unref(claim->held[1]);
+    row_unref(claim->row);
     free(claim->arena);
     *claim = (struct claim){0};
     live_unref(live);

@@ -107,7 +107,7 @@ static int check_spec(const struct item_spec *item, size_t index, struct problem
 int store_add(struct store *store, struct live *live, const struct item_spec *items, size_t count, struct problem *problem)
 {
     if (live->job->sealed || live->job->ended)
-        return problem_set(problem, "job %s takes no more items: it is sealed", live->job->id);
+        return problem_set(problem, "job %s takes no more items: it %s", live->job->id, live->job->ended ? "has ended" : "is sealed");
     for (size_t i = 0; i < count; i++)
         if (check_spec(&items[i], i, problem))
             return -1;

@@ -46,7 +46,7 @@ struct carry {
 };
 
 struct live {
-    struct store *store;           /* NULL once the store was closed */
+    struct store *store;
     uint32_t refs;                 /* holders outside the store */
     struct job *job;
     const struct pipeline *pipeline;      /* NULL for ended jobs that were read back */
@@ -157,7 +157,6 @@ void live_consider(struct live *live);            /* note an ended one that nobo
 void live_reap(struct store *store);              /* … and free those that still nobody needs */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
-
 
 /* claim.c */
 void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */

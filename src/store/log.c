@@ -80,3 +80,23 @@ void log_find_free(struct log_find *find)
     free(find->pages);
     free(find);
 }
+
+void log_forget(struct log_entry *entries, struct log_flush *flushes, struct log_read *reads, struct log_find *finds)
+{
+    for (struct log_entry *entry = entries, *next; entry; entry = next) {
+        next = entry->next;
+        log_entry_free(entry);
+    }
+    for (struct log_flush *flush = flushes, *next; flush; flush = next) {
+        next = flush->next;
+        log_flush_free(flush);
+    }
+    for (struct log_read *read = reads, *next; read; read = next) {
+        next = read->next;
+        log_read_free(read);
+    }
+    for (struct log_find *find = finds, *next; find; find = next) {
+        next = find->next;
+        log_find_free(find);
+    }
+}

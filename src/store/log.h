@@ -111,6 +111,8 @@ struct log_find {
 };
 struct log_found *log_find_add(struct log_find *find);     /* for logs: one more, zeroed */
 void log_find_free(struct log_find *find);
+/* For logs that go: all that still stands in their queues. Nobody is answered. */
+void log_forget(struct log_entry *entries, struct log_flush *flushes, struct log_read *reads, struct log_find *finds);
 
 /* What the log tells the decider. */
 struct log_client {
@@ -143,7 +145,8 @@ struct log {
 struct log_opening {
     void *data;
     void (*pipeline)(void *data, const struct sha *hash, struct bytes text);
-    void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);   /* state 0 unsealed, 1 open, 2 ended; fold empty = none was flushed */
+    /* state 0 unsealed, 1 sealed, 2 ended; fold empty = none was flushed */
+    void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);
     void (*cell)(void *data, int64_t job, uint32_t page, struct bytes body);
     void (*row)(void *data, struct row *row);               /* pos > flushed_pos, by pos; borrowed: ref it to keep it */
     /* the numbers */

@@ -530,22 +530,7 @@ void memory_auto(struct log *log, bool on)
 void memory_crash(struct log *log)
 {
     struct memory *memory = of(log);
-    for (struct log_entry *next; memory->entries; memory->entries = next) {
-        next = memory->entries->next;
-        log_entry_free(memory->entries);
-    }
-    for (struct log_flush *next; memory->flushes; memory->flushes = next) {
-        next = memory->flushes->next;
-        log_flush_free(memory->flushes);
-    }
-    for (struct log_read *next; memory->reads; memory->reads = next) {
-        next = memory->reads->next;
-        log_read_free(memory->reads);
-    }
-    for (struct log_find *next; memory->finds; memory->finds = next) {
-        next = memory->finds->next;
-        log_find_free(memory->finds);
-    }
+    log_forget(memory->entries, memory->flushes, memory->reads, memory->finds);
     memory->disk->open = false;
     free(memory);
 }

@@ -36,4 +36,5 @@ void memory_crash(struct log *log);
 /* For checks: the durable row at a position, borrowed; NULL when there is none. */
 const struct row *memory_row(const struct memory_disk *disk, uint64_t pos);
 uint64_t memory_last_pos(const struct memory_disk *disk);
-int64_t memory_key_job(const struct memory_disk *disk, const char *owner, struct bytes key);    /* the job that a durable key names, expired or not; 0 none */
+/* The job that a durable key names, expired or not; 0 none. */
+int64_t memory_key_job(const struct memory_disk *disk, const char *owner, struct bytes key);

@@ -102,6 +102,7 @@ static void log_close(struct log *log)
     blob_sweep_done(&s->sweep);
     base_close(s);
     outbox_close(s->outbox);
+    log_forget(s->entries, s->flushes, s->reads, s->finds);    /* what the last answers made others say and ask: too late */
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     pthread_cond_destroy(&s->write_cond);

@@ -1,6 +1,7 @@
-/* Removal of jobs whose time has passed, or that were deleted (they are in state 3 already). A job goes in steps, each a transaction of at most LIMIT_PRUNE_ROWS rows: state 3; its rows
- * with their page of places, page by page from the front; its cells and uses of blobs; the job itself. A step needs nothing but
- * what the database says, so after a crash the scan finds the job in state 3 and goes on.
+/* Removal of jobs whose time has passed, or that were deleted (they are in state 3 already). A job goes in steps, each a transaction of
+ * at most LIMIT_PRUNE_ROWS rows: state 3; its rows with their page of places, page by page from the front; its cells and uses of blobs;
+ * its keys and the job itself. A step needs nothing but what the database says, so after a crash the scan finds the job in state 3 and
+ * goes on.
  *
  * A job goes only when all its rows are in the place cache, which its last row, job.ended, proves. All that is removed is
  * therefore before flushed_pos, and the rows behind that have no gap. */

@@ -412,20 +412,41 @@ static void count_answer(void *data, struct log_read *read)
     log_read_free(read);
 }
 
+static struct log_read *question(void (*done)(void *data, struct log_read *read), void *data)
+{
+    struct log_read *read = MEM_NEW(struct log_read);
+    *read = (struct log_read){.job = 1, .from_seq = 1, .done = done, .data = data};
+    return read;
+}
+
 TEST(closing_answers_every_question)
 {
     int answers = 0;
     desk_init(&desk);
     CHECK_INT(desk_open(&desk), 0);
     some_job(1, 1000);
-    for (int i = 0; i < 100; i++) {
-        struct log_read *read = MEM_NEW(struct log_read);
-        *read = (struct log_read){.job = 1, .from_seq = 1, .done = count_answer, .data = &answers};
-        desk.log->ops->read(desk.log, read);
-    }
+    for (int i = 0; i < 100; i++)
+        desk.log->ops->read(desk.log, question(count_answer, &answers));
     desk_flush(&desk, false);
     desk_close(&desk);
     CHECK(desk.flushed == 1 && desk.durable == desk.pos);
     CHECK_INT(answers, 100);
+    desk_done(&desk);
+}
+
+static void ask_again(void *data, struct log_read *read)
+{
+    count_answer(data, read);
+    desk.log->ops->read(desk.log, question(ask_again, data));
+}
+
+TEST(what_is_asked_in_the_last_answers_is_not_answered)
+{
+    int answers = 0;
+    desk_init(&desk);
+    CHECK_INT(desk_open(&desk), 0);
+    desk.log->ops->read(desk.log, question(ask_again, &answers));
+    desk_close(&desk);
+    CHECK_INT(answers, 1);
     desk_done(&desk);
 }

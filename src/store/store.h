@@ -127,7 +127,8 @@ struct store_list_want {
     int64_t before;                       /* jobs with a number below this; INT64_MAX = from the newest */
     size_t limit;                         /* 1 … LIMIT_LIST_JOBS */
 };
-/* `lives` borrowed, as from store_get, and as of now: hold what rests on them until store_when(store_pos()); `more`: at least one further job fits the want. error < 0: the log could not be read. */
+/* `lives` borrowed, as from store_get, and as of now: hold what rests on them until store_when(store_pos()); `more`: at least one further
+ * job fits the want. error < 0: the log could not be read. */
 typedef void store_list_fn(void *data, struct live **lives, size_t count, bool more, int error);
 void store_list(struct store *store, const struct store_list_want *want, store_list_fn *done, void *data);
 
@@ -159,8 +160,8 @@ struct claim {
     struct sha blob;
     struct bytes path;                    /* … or this file … */
     struct bytes value;                   /* … or this JSON */
-    struct row *held[2];                  /* what the views point into */
-    void *arena;
+    struct row *row;                      /* what `value` points into … */
+    void *arena;                          /* … and what the other views do */
 };
 void claim_done(struct claim *claim);
 
@@ -177,7 +178,8 @@ int store_claim(struct store *store, struct claim *ret);
 enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
 
-/* Move items whose back-off is over to the due ones, let go of jobs that nobody needs; answers when to call again (monotonic µs, INT64_MAX = no need). */
+/* Move items whose back-off is over to the due ones, end open jobs that fell silent, let go of jobs that nobody needs; answers when to
+ * call again (monotonic µs, INT64_MAX = no need). */
 int64_t store_tick(struct store *store);
 
 struct store_client {
