@@ -123,25 +123,32 @@ class Proxies(Case):
                 status, said = proxy.check()
                 self.assertEqual(status, 0, said)
 
+    def lateness(self, accept):
+        """{proxy: how much later than without it the latest event came}."""
+        job = self.open_job()
+        path = f'/v1/jobs/{job}/events'
+        behind = self.wires(path, Accept=accept)
+        direct = Wire(self.server.port, path, 'localhost', Accept=accept)
+        self.addCleanup(direct.close)
+        wires = [direct] + behind
+        for count in range(1, 6):
+            self.add(job)
+            # Each item is two events: started and done.
+            self.assertTrue(read_until(wires, lambda count=count: all(len(wire.came) >= 2 * count for wire in wires), 5),
+                            f'{accept}: {[wire.text[-300:] for wire in wires]}')
+        self.seal(job)
+        self.assertTrue(read_until(wires, lambda: all(wire.ended for wire in wires), 5))
+        for proxy, wire in zip(self.proxies, behind):
+            self.assertEqual(list(wire.came), list(direct.came), proxy.name)
+        return {proxy.name: max(wire.came[one] - direct.came[one] for one in direct.came) for proxy, wire in zip(self.proxies, behind)}
+
     def test_each_event_passes_at_once(self):
         for accept in ('text/event-stream', 'application/x-ndjson'):
-            job = self.open_job()
-            path = f'/v1/jobs/{job}/events'
-            behind = self.wires(path, Accept=accept)
-            direct = Wire(self.server.port, path, 'localhost', Accept=accept)
-            wires = [direct] + behind
-            for count in range(1, 6):
-                self.add(job)
-                # Each item is two events: started and done.
-                self.assertTrue(read_until(wires, lambda count=count: all(len(wire.came) >= 2 * count for wire in wires), 5),
-                                f'{accept}: {[wire.text[-300:] for wire in wires]}')
-            self.seal(job)
-            self.assertTrue(read_until(wires, lambda: all(wire.ended for wire in wires), 5))
-            direct.close()
-            for proxy, wire in zip(self.proxies, behind):
-                self.assertEqual(list(wire.came), list(direct.came), proxy.name)
-                late = max(wire.came[one] - direct.came[one] for one in direct.came)
-                self.assertLess(late, FIRST_BYTE_S, f'{proxy.name}, {accept}')
+            # A busy machine may be late once; a proxy that holds something back is late each time.
+            late = [self.lateness(accept)]
+            while max(late[-1].values()) >= FIRST_BYTE_S and len(late) < 3:
+                late.append(self.lateness(accept))
+            self.assertLess(max(late[-1].values()), FIRST_BYTE_S, f'{accept}: {late}')
 
     def test_the_plain_face_streams_from_an_upload(self):
         files = [('a.jpg', 'image/jpeg', item()), ('b.jpg', 'image/jpeg', item(sleep_ms=700))]
