@@ -18,6 +18,7 @@ struct items {
     int64_t picks[PAGE_MAX];
     size_t count;
     bool more;
+    struct timer again;               /* the next window of states: others have their turn first */
     struct cursor large;              /* over the one row whose result is in a blob */
 };
 
@@ -28,6 +29,7 @@ static struct items *items_of(struct lookup *lookup)
 
 static void items_done(struct lookup *lookup)
 {
+    timer_stop(lookup->service->loop, &items_of(lookup)->again);
     cursor_close(&items_of(lookup)->large);
     free(items_of(lookup));
 }
@@ -86,7 +88,7 @@ static void give_page(struct lookup *lookup)
         page_came(lookup, NULL, 0, 0);
 }
 
-static void ask_states(struct lookup *lookup);
+static void ask_again(struct timer *timer);
 
 static void states_came(void *data, const struct store_item *items, size_t count, int error)
 {
@@ -109,13 +111,18 @@ static void states_came(void *data, const struct store_item *items, size_t count
     if (own->more || !count || own->from >= live_job(lookup->live)->total)
         give_page(lookup);
     else
-        ask_states(lookup);
+        timer_start(lookup->service->loop, &own->again, 0, ask_again);
 }
 
 static void ask_states(struct lookup *lookup)
 {
     lookup_busy(lookup);
     store_states(lookup->service->store, lookup->live, items_of(lookup)->from, states_came, lookup);
+}
+
+static void ask_again(struct timer *timer)
+{
+    ask_states(&TIMER_OF(timer, struct items, again)->lookup);
 }
 
 static void items_found(struct lookup *lookup, struct live *live)

@@ -308,7 +308,8 @@ static int put_word(struct results *results, struct buf *buf)
 static int fill_picked(struct results *results, struct buf *buf)
 {
     int answer = FEED_MORE;
-    for (int turn = 0; turn < TURN_ROWS && answer == FEED_MORE && buf->count < LIMIT_STREAM_WRITE_BYTES; turn++) {
+    int64_t window = results->next;    /* one a turn: a million states without a line must not hold the loop */
+    for (int turn = 0; turn < TURN_ROWS && answer == FEED_MORE && buf->count < LIMIT_STREAM_WRITE_BYTES && window == results->next; turn++) {
         if (results->broken)
             return FEED_END;
         answer = results->words_at < results->words_count ? put_word(results, buf) : next_words(results);

@@ -144,6 +144,20 @@ class Jobs(unittest.TestCase):
         self.assertEqual([one['item'] for one in self.server.get(f'/v1/jobs/{job}/items?after=17').json()['items']], [18, 19])
         self.assertEqual(self.pages(f'/v1/jobs/{job}/items?after=19', 'items'), [[]])
 
+    def test_looking_through_many_items_for_a_state_takes_no_memory(self):
+        many = b'{"noop":{"sleep_ms":60000}}\n' + b'1\n' * 200000
+        job = self.server.ask('POST', '/v1/jobs?pipeline=noop&in_flight=1', many, {'Content-Type': 'application/jsonl'}).json()['id']
+        status = f'/proc/{self.server.process.pid}/'
+        with open(status + 'clear_refs', 'w') as file:
+            file.write('5')          # the highest memory is counted from here
+        before = self.server.rss_kib()
+        self.assertEqual(self.pages(f'/v1/jobs/{job}/items?state=failed', 'items'), [[]])
+        self.assertEqual(self.server.get(f'/v1/jobs/{job}/results?order=input').body(), b'')
+        with open(status + 'status', encoding='utf-8') as file:
+            highest = int(re.search(r'VmHWM:\s+(\d+)', file.read()).group(1))
+        self.server.ask('POST', f'/v1/jobs/{job}/cancel').body()
+        self.assertLess(highest - before, 16 * 1024)
+
     def test_items_of_a_running_job_are_told_as_they_are(self):
         live = self.server.post('/process-batch-stream', [image('0.jpg'), image('1.jpg', sleep_ms=400), image('2.jpg')])
         live.until('result')
