@@ -52,7 +52,7 @@ struct http_request {
     int params_count;
     const void *caller;               /* who asks, set by the router's guard; NULL = nobody in particular */
     char *params_room;                /* where decoded ones lie; the server frees it with the head */
-    bool counted;                     /* as a stream, by who looks on */
+    bool counted, admitted;           /* as a stream, and as one of its caller's quota, by who looks on */
     /* For whoever looks on. */
     void *note;
     int64_t came_us, sent_bytes;      /* when its head was whole, monotonic; all that the socket took so far, heads and framing too */

@@ -56,32 +56,30 @@ int service_admit_job(struct service *service, struct http_request *request, int
 
 int service_admit_stream(struct service *service, struct http_request *request)
 {
-    const struct key *key = access_key(request);
-    if (!key || passes(key->quota.streams, key->streams, 1))
+    struct key *key = access_key(request);
+    if (!key)
         return 0;
-    return refuse(request, "streams", "open event streams", key->quota.streams, key->streams, 1);
+    if (!passes(key->quota.streams, key->streams, 1))
+        return refuse(request, "streams", "open event streams", key->quota.streams, key->streams, 1);
+    request->admitted = true;
+    key->streams++;
+    return 0;
 }
 
 void service_stream_opened(struct service *service, struct http_request *request)
 {
-    struct key *key = access_key(request);
     if (request->counted)
         return;
     request->counted = true;
     service->told.open++;
     service->told.opened++;
-    if (key)
-        key->streams++;
 }
 
 void quota_request_ended(struct service *service, struct http_request *request, enum http_why why)
 {
-    struct key *key = access_key(request);
-    if (!request->counted)
-        return;
-    request->counted = false;
-    service->told.open--;
-    service->told.slow_closed += why == HTTP_SLOW;
-    if (key)
-        key->streams--;
+    if (request->admitted)
+        access_key(request)->streams--;
+    service->told.open -= request->counted;
+    service->told.slow_closed += request->counted && why == HTTP_SLOW;
+    request->counted = request->admitted = false;
 }

@@ -8,7 +8,8 @@
 
 /* service_admit_job and service_admit stand in service_own.h; ask right before the job or the items are made. */
 
-/* May it open another event stream? Ask before anything is made for it. */
+/* May it open another event stream? Ask before anything is made for it: its place is taken from now until the request ends, so that many
+ * who come at one time do not pass together. */
 int service_admit_stream(struct service *service, struct http_request *request);
-/* service_stream_opened() counts one until its request closes: */
+/* The request has closed: its place is free, and it is no open stream any more. */
 void quota_request_ended(struct service *service, struct http_request *request, enum http_why why);

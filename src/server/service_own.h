@@ -71,7 +71,7 @@ int service_admit(struct service *service, struct http_request *request, int64_t
 /* The disk is full (507), or the log slow (503): no work is taken in. The problem's sentence, if it has one. */
 void service_refuse_busy(const struct service *service, struct http_request *request, const struct problem *problem);
 
-/* The request becomes a stream, or a long poll that waits: counted, for its key too, until it closes (quota.h). */
+/* The request becomes a stream, or a long poll that waits: counted until it closes (quota.c). */
 void service_stream_opened(struct service *service, struct http_request *request);
 /* feed_fill() for such a one: its frames are counted. */
 int service_feed_fill(struct service *service, struct feed *feed, struct buf *buf);

@@ -5,6 +5,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -302,6 +303,22 @@ class Quotas(Case):
         server.get(f'/v1/jobs/{theirs}/events', **key(BOB)).leave()
         for stream in streams:
             stream.leave()
+
+        def again():
+            stream = server.get(f'/v1/jobs/{job}/events', **key(ALICE))
+            stream.leave()
+            return stream.status == 200
+        until(again)
+
+    def test_a_stream_has_its_place_before_its_body_is_there(self):
+        server = self.serve(f'alice {ALICE} streams=1\n')
+        job = server.open_job().job
+        coming = socket.create_connection(('127.0.0.1', server.port), timeout=20)
+        coming.sendall(f'POST /process-batch-stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ALICE}\r\nContent-Length: 1000\r\n'
+                       'Content-Type: multipart/form-data; boundary=b\r\nExpect: 100-continue\r\n\r\n'.encode())
+        self.assertIn(b'100 Continue', coming.recv(1000))
+        self.over(server.get(f'/v1/jobs/{job}/events', **key(ALICE)), 'streams', 1, 1)
+        coming.close()
 
         def again():
             stream = server.get(f'/v1/jobs/{job}/events', **key(ALICE))
