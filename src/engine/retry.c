@@ -203,6 +203,9 @@ static void create(struct retry *retry, struct bytes key)
     struct store_job job = {.owner = bytes_of(from->owner), .pipeline = store_pipeline(retry->store, &from->hash),
                             .params = bytes_of(from->params), .trace = bytes_of(from->trace), .in_flight = from->in_flight, .ordered = from->ordered,
                             .retry_of = bytes_of(from->id), .key = key, .print = retry->print};
+#ifdef BUG_TWO_RETRIES
+    job.key = (struct bytes){0};
+#endif
     if (!job.pipeline) {
         refuse(retry, 500, "the pipeline text of job %s is missing in the log", from->id);
         return;

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 /* A client submits one job: in one breath, or as a slow upload that may never see its seal. One with an idempotency key asks for it
- * first, comes back when it was not told how that ended, and may ask again when it was. Some delete their job. */
+ * first, comes back when it was not told how that ended, and may ask again when it was. Some delete their job, some have what failed in
+ * it done again. */
 struct client {
     struct happening next;
     struct sim *sim;
@@ -15,6 +16,9 @@ struct client {
     bool open;                    /* a slow one whose items start as they come */
     bool keyed, asking, asked_again;
     bool deleted;                 /* that is durable */
+    bool will_retry, retrying;
+    unsigned retries;             /* asked for so far */
+    char retry_id[33];            /* the job that was made of what failed; "" before */
     char key[24];
     struct live *live;            /* of an upload under way; one reference */
     struct store_wait durable;
@@ -23,8 +27,6 @@ struct client {
     int64_t total, sent;
     bool done;
 };
-
-static const char *const owners[SIM_OWNERS] = {"ann", "bob", "cy", "di"};
 
 static void finished(struct client *client)
 {
@@ -59,7 +61,7 @@ static struct store_job make_job(struct sim *sim)
 {
     unsigned pipeline = (unsigned)rng_below(&sim->rng, SIM_PIPELINES);
     return (struct store_job){
-        .owner = bytes_of(owners[rng_below(&sim->rng, SIM_OWNERS)]),
+        .owner = bytes_of(model_owners[rng_below(&sim->rng, SIM_OWNERS)]),
         .pipeline = sim->pipelines[pipeline],
         .params = sim_chance(sim, 50) ? BYTES("{\"a\":\"b\"}") : (struct bytes){0},
         .in_flight = (uint32_t)sim_spread(sim, 1, 16),
@@ -85,6 +87,70 @@ static void delete_job(struct sim *sim, struct happening *happening)
         SIM_CHECK(sim, !store_get(sim->store, bytes_of(client->id)), "a deleted job is found");
     }
     finished(client);
+}
+
+static void retry(struct sim *sim, struct happening *happening);
+
+static void retry_later(struct client *client)
+{
+    client->next.call = retry;
+    sim_at(client->sim, &client->next, sim_spread(client->sim, SECOND, 10 * SECOND));
+}
+
+/* The new job is whole and durable, and has exactly what failed, in its order; asked again it is the same one. */
+static void check_retry(struct client *client, struct live *live)
+{
+    struct sim *sim = client->sim;
+    model_catch_up(sim);
+    struct model_job *from = model_job_by_id(sim, bytes_of(client->id)), *job = model_job_by_id(sim, bytes_of(live_job(live)->id));
+    int64_t next = 0;
+    SIM_CHECK(sim, job && job->sealed, "a client was told of a retry that is not on the disk");
+    SIM_CHECK(sim, !strcmp(live_job(live)->retry_of, from->id) && job->total == from->counts.failed, "a retry is not of what failed");
+    for (int64_t n = 0; n < from->total; n++)
+        if (from->items[n].state == MODEL_FAILED)
+            SIM_CHECK(sim, job->items[next++].input == from->items[n].input, "a retry has other items than failed");
+    SIM_CHECK(sim, !client->retry_id[0] || !strcmp(client->retry_id, job->id) || sim->temper.prunes, "the same retry made two jobs");
+    memcpy(client->retry_id, job->id, sizeof client->retry_id);
+    sim_tally(TALLY_RETRIES, 1);
+}
+
+static void retried(void *data, struct live *live, int status, const struct problem *problem)
+{
+    struct client *client = data;
+    client->retrying = false;
+    if (live)
+        check_retry(client, live);
+    if (status != 409)            /* nothing failed */
+        retry_later(client);
+    else
+        finished(client);
+}
+
+static void retry_found(void *data, struct live *live)
+{
+    struct client *client = data;
+    struct sim *sim = client->sim;
+    SIM_CHECK(sim, live || sim->temper.prunes, "a job that is to be retried is not found");
+    client->retrying = live && live_job(live)->ended;
+    if (!live || (client->retrying && client->retries++ == 4)) {
+        finished(client);
+    } else if (!client->retrying) {
+        retry_later(client);
+    } else {
+        sim_note(sim, "a client asks for a retry", live_job(live)->job, -1, live_job(live)->counts.failed);
+        engine_retry(sim->engine, live, NULL, 0, retried, client);
+    }
+}
+
+static void retry(struct sim *sim, struct happening *happening)
+{
+    struct client *client = HAPPENING_OF(happening, struct client, next);
+    if (!sim_up(sim)) {
+        retry_later(client);
+        return;
+    }
+    client->retrying = true;
+    store_find(sim->store, bytes_of(client->id), retry_found, client);
 }
 
 static void begin(struct sim *sim, struct happening *happening);
@@ -122,6 +188,8 @@ static void answered(struct store_wait *wait)
         client->asked_again = true;
         client->next.call = begin;
         sim_at(sim, &client->next, sim_spread(sim, 100, 8 * SECOND));
+    } else if (client->will_retry) {
+        retry_later(client);
     } else if (client->will_delete) {
         client->next.call = delete_job;
         sim_at(sim, &client->next, sim_spread(sim, SECOND, 20 * SECOND));
@@ -209,7 +277,7 @@ static void submit(struct client *client)
     struct problem problem = {0};
     bool busy;
     if (client->keyed) {
-        job.owner = bytes_of(owners[0]);
+        job.owner = bytes_of(model_owners[0]);
         job.key = bytes_of(client->key);
         job.print = sha_of(job.key);
     }
@@ -266,7 +334,7 @@ static void begin(struct sim *sim, struct happening *happening)
         submit(client);
     else {
         client->asking = true;
-        store_find_key(sim->store, bytes_of(owners[0]), bytes_of(client->key), key_found, client);
+        store_find_key(sim->store, bytes_of(model_owners[0]), bytes_of(client->key), key_found, client);
     }
 }
 
@@ -291,6 +359,7 @@ void clients_begin(struct sim *sim)
         client->will_cancel = sim_chance(sim, 15);
         client->keyed = !client->slow && sim_chance(sim, 40);
         client->will_delete = !client->slow && sim_chance(sim, 10);
+        client->will_retry = !client->slow && sim_chance(sim, 20);
         snprintf(client->key, sizeof client->key, "key %u", i);
         client->open = client->slow && sim_chance(sim, 50);
         client->total = draw_total(sim);
@@ -321,6 +390,9 @@ void clients_leave(struct sim *sim)
         store_drop_asks(sim->store, client);
         if (client->live)
             let_go(client);
+        if (client->retrying)
+            retry_later(client);
+        client->retrying = false;
         if (client->asking || (client->keyed && client->created && !told))
             come_back(client);
         else if (client->created && !told)

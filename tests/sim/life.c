@@ -201,6 +201,7 @@ static void sync_some(struct sim *sim, struct happening *happening)
 static void pump(struct sim *sim, struct happening *happening)
 {
     sim->idle = !memory_pump(sim->log);
+    model_see_usage(sim);
 }
 
 /* Rows, flushes and questions may have been handed over just now: the disk looks for them in a moment. */

@@ -52,6 +52,8 @@ static bool ended(const struct model_item *item)
     return item->state >= MODEL_DONE;
 }
 
+const char *const model_owners[SIM_OWNERS] = {"ann", "bob", "cy", "di"};
+
 /* ---- turns: while an owner's first job waits, nobody else is served twice ---- */
 
 static void owner_waits(struct sim *sim, const struct model_job *job)
@@ -78,7 +80,6 @@ static void owner_served(struct sim *sim, const struct model_job *job, const str
 
 static void see_created(struct sim *sim, const struct row *row)
 {
-    static const char *const owners[SIM_OWNERS] = {"ann", "bob", "cy", "di"};
     struct model_job *job = MEM_NEW(struct model_job);
     struct bytes id = json_span(row_body(row), "id");
     RULE(id.count == 34, "its id is not of 32 digits");
@@ -87,7 +88,7 @@ static void see_created(struct sim *sim, const struct row *row)
     job->job = row->job;
     job->owner = -1;
     for (int i = 0; i < SIM_OWNERS; i++)
-        if (text_is(row, "owner", owners[i]))
+        if (text_is(row, "owner", model_owners[i]))
             job->owner = i;
     for (int i = 0; i < SIM_PIPELINES; i++)
         if (text_is(row, "pipeline", sim->pipelines[i]->name))

@@ -73,6 +73,8 @@ struct model {
     } waiting[SIM_OWNERS];
 };
 
+extern const char *const model_owners[SIM_OWNERS];
+
 void model_done(struct sim *sim);
 /* Take in what has become durable. Called before anything is held against the model. */
 void model_catch_up(struct sim *sim);
@@ -87,6 +89,7 @@ bool model_pruned(struct sim *sim, const struct model_job *job);
 void model_fold(struct sim *sim, struct model_job *job);      /* its shadow up to its last durable row */
 
 /* Somebody looks: */
+void model_see_usage(struct sim *sim);
 void model_see_row(struct sim *sim, const struct model_job *job, uint64_t seq, const struct row *row);
 void model_see_document(struct sim *sim, const struct model_job *job, struct bytes document);
 uint64_t model_see_task(struct sim *sim, const struct task *task);     /* answers the number of the new mark */

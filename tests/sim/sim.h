@@ -9,7 +9,7 @@
  *     sim.c        the command line; lives on several processes
  *     life.c       the timeline, the machine that boots and dies, what goes wrong
  *     crew.c       workers: good, slow, dead, hung, late
- *     client.c     who submits jobs, uploads slowly, vanishes, cancels
+ *     client.c     who submits jobs, uploads slowly, vanishes, cancels, deletes, retries
  *     reader.c     who watches, reads slowly, leaves, resumes
  *     model.c      what the log may say
  *     witness.c    what others see, held against it
@@ -79,7 +79,7 @@ struct sim {
 };
 
 /* What lives went through, summed up: a simulator that does nothing must be seen to do nothing. */
-enum tally { TALLY_EVENTS, TALLY_JOBS, TALLY_CUTS, TALLY_STOPS, TALLY_LATE, TALLY_GIVEN_UP, TALLY_SEEN, TALLY_FROM_DISK, TALLY_DOCUMENTS, TALLY_AGAIN,
+enum tally { TALLY_EVENTS, TALLY_JOBS, TALLY_CUTS, TALLY_STOPS, TALLY_LATE, TALLY_GIVEN_UP, TALLY_SEEN, TALLY_FROM_DISK, TALLY_DOCUMENTS, TALLY_AGAIN, TALLY_RETRIES,
              TALLY_COUNT };
 
 /* report.c */

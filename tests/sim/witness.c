@@ -7,7 +7,6 @@
 #include "core/codec.h"
 #include "core/snapshot.h"
 
-
 /* ---- folds ---- */
 
 void model_fold(struct sim *sim, struct model_job *job)
@@ -72,6 +71,7 @@ void model_opened(struct sim *sim)
 void model_started(struct sim *sim)
 {
     size_t at = 0;
+    model_see_usage(sim);
     for (struct live *live; (live = store_next_job(sim->store, &at));) {
         const struct job *job = live_job(live);
         int64_t holding = 0, next = 0;
@@ -80,6 +80,31 @@ void model_started(struct sim *sim)
         while (!job->ended && next < job->total && job->items[next].state != ITEM_PENDING)
             next++;
         SIM_CHECK(sim, job->ended || (holding == job->holding && next == job->next), "job %lld opens with wrong slots", (long long)job->job);
+    }
+}
+
+/* What is counted as open, of each owner and in all, is what a walk over the jobs finds. */
+void model_see_usage(struct sim *sim)
+{
+    size_t at = 0;
+    int64_t held = 0;
+    struct store_usage want[SIM_OWNERS] = {0};
+    for (struct live *live; (live = store_next_job(sim->store, &at));) {
+        const struct job *job = live_job(live);
+        for (int i = 0; i < SIM_OWNERS && !job->ended; i++)
+            if (!strcmp(job->owner, model_owners[i])) {
+                want[i].jobs++;
+                want[i].items += job->counts.pending + job->counts.processing;
+                want[i].bytes += job->bytes;
+            }
+        held += job->ended ? 0 : job->total;
+    }
+    SIM_CHECK(sim, held == store_items_held(sim->store), "%lld items are counted as held, and %lld are", (long long)store_items_held(sim->store),
+              (long long)held);
+    for (int i = 0; i < SIM_OWNERS; i++) {
+        struct store_usage have = store_usage(sim->store, bytes_of(model_owners[i]));
+        SIM_CHECK(sim, !memcmp(&have, &want[i], sizeof have), "%s has %lld jobs and %lld items open, and %lld and %lld are counted", model_owners[i],
+                  (long long)want[i].jobs, (long long)want[i].items, (long long)have.jobs, (long long)have.items);
     }
 }
 
@@ -119,7 +144,6 @@ void model_see_document(struct sim *sim, const struct model_job *job, struct byt
               "a document of job %lld shows %lld %% at seq %lld", (long long)job->job, (long long)progress, (long long)seq);
 }
 
-/* A launch: the start (or the step) that it rests on is durable, and the task is that of this item at this leg. */
 /* Never more at work than there is room for: `more` has just been given to a worker, and `busy` are at work beside it. */
 void model_see_work(struct sim *sim, struct token more, const struct token *busy, size_t count)
 {
@@ -144,6 +168,7 @@ void model_see_work(struct sim *sim, struct token more, const struct token *busy
         SIM_CHECK(sim, used[n] <= resources_units(&sim->resources, leg->needs[n].name), "%u of %s are used at once", used[n], leg->needs[n].name);
 }
 
+/* A launch: the start (or the step) that it rests on is durable, and the task is that of this item at this leg. */
 uint64_t model_see_task(struct sim *sim, const struct task *task)
 {
     struct model *model = &sim->model;
