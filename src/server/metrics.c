@@ -211,10 +211,10 @@ static void put_readers(struct buf *ret, struct service *service)
 {
     struct stream_numbers numbers = stream_numbers(service);
     static const char *const classes[] = {NULL, "1xx", "2xx", "3xx", "4xx", "5xx"};
-    gauge(ret, "rivulet_streams", NULL, "Event streams that are open.", numbers.open);
-    gauge(ret, "rivulet_streams_behind", NULL, "Of these: those that have not caught up with their job.", numbers.behind);
+    gauge(ret, "rivulet_streams", NULL, "Event streams, followed results and waiting long polls that are open.", numbers.open);
+    gauge(ret, "rivulet_streams_behind", NULL, "Of the event streams of one job: those that have not caught up with it.", numbers.behind);
     gauge(ret, "rivulet_stream_lag_events", NULL, "Events that the stream furthest behind has still to be sent.", (int64_t)numbers.lag_events);
-    counter(ret, "rivulet_streams_opened", "Event streams that were opened.", numbers.opened);
+    counter(ret, "rivulet_streams_opened", "Event streams, followed results and waiting long polls that were opened.", numbers.opened);
     counter(ret, "rivulet_frames_delivered", "Frames that were handed to a socket.", numbers.frames);
     counter(ret, "rivulet_slow_readers_closed", "Streams that were closed because their socket took nothing for too long.", numbers.slow_closed);
     family(ret, "rivulet_http_requests", "counter", NULL, "Requests that were answered, by class of status.");

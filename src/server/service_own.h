@@ -1,5 +1,5 @@
-/* Inside the service: what its files share (service.c holds it together; stream.c, upload.c, collect.c are what a request can be
- * busy with; api_seed.c, api_jobs.c and page.c are the routes). */
+/* Inside the service: what its files share. service.c holds it together; api_*.c, access.c, ops.c and page.c are the routes; lookup, upload,
+ * spool, order, await, collect, stream and flow are what a request can be busy with on its way. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"

@@ -72,6 +72,8 @@ static void finish(struct spool *spool)
     struct http_request *request = spool->request;
     spool->sha = sha_end(spool->hash);
     spool->hash = NULL;
+    buf_done(&spool->filling);    /* who has the spool now may have to wait, with many others */
+    buf_done(&spool->flying);
     list_leave(&spool->party.link);
     turn_leave(&spool->turn);
     request->user = NULL;

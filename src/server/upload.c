@@ -97,6 +97,16 @@ static int fly(void *data)
 
 /* ---- the end ---- */
 
+/* What is needed while the body comes only: who has the upload then may have to wait, with many others. */
+static void drop_tools(struct upload *upload)
+{
+    multipart_free(upload->multipart);
+    batch_free(upload->filling);
+    batch_free(upload->flying);
+    upload->multipart = NULL;
+    upload->filling = upload->flying = NULL;
+}
+
 void upload_free(struct upload *upload)
 {
     if (!upload)
@@ -115,9 +125,7 @@ void upload_free(struct upload *upload)
     free(upload->files);
     buf_done(&upload->params);
     blob_writer_abort(upload->writer);
-    multipart_free(upload->multipart);
-    batch_free(upload->filling);
-    batch_free(upload->flying);
+    drop_tools(upload);
     free(upload);
 }
 
@@ -162,6 +170,7 @@ static void finish(struct upload *upload)
         REFUSE(upload, 400, "Maximum %d images per batch (received %d)", max, upload->received);
     if (upload->refused)
         return;
+    drop_tools(upload);
     list_leave(&upload->party.link);
     turn_leave(&upload->turn);
     request->user = NULL;
