@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PAGE_JOBS = 100, DAY_S = 86400 };
+enum { PAGE_JOBS = 100 };
 
 const struct flag jobs_flags[] = {
     REMOTE_FLAGS,
@@ -22,7 +22,7 @@ enum { JOBS_STATE = REMOTE_OWN, JOBS_PIPELINE, JOBS_LIMIT };
 
 const struct flag prune_flags[] = {
     REMOTE_FLAGS,
-    {"older-than", "DAYS", "jobs that ended longer ago than this; 7"},
+    {"older-than", "TIME", "jobs that ended longer ago than this: 90s, 12h, 7d; 7d"},
     {"dry-run", NULL, "say which, forget none"},
     {NULL},
 };
@@ -142,8 +142,11 @@ static int forget(struct remote *remote, const char *id)
 
 static int prune(struct remote *remote)
 {
-    int64_t days = whole(remote, PRUNE_OLDER_THAN, "older-than", 7, 36500);
-    struct old_jobs old = {.before = time(NULL) - days * DAY_S};
+    const char *older = remote->arguments.values[PRUNE_OLDER_THAN];
+    int64_t seconds;
+    if (!settings_duration(bytes_of(older ? older : "7d"), &seconds) || seconds < 0)
+        return problem_set(&remote->problem, "--older-than is \"%s\": it must be a time such as 90s, 15m, 12h or 7d", older);
+    struct old_jobs old = {.before = time(NULL) - seconds};
     int status = EXIT_WELL;
     if (problem_is(&remote->problem) || each_job(remote, NULL, NULL, INT64_MAX, note_old, &old))
         status = EXIT_USAGE;

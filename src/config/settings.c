@@ -59,8 +59,7 @@ static bool parse_flag(struct bytes text, bool *ret)
     return false;
 }
 
-/* "90s", "15m", "12h", "7d"; 0 needs no unit. False on anything else and on an overflow. */
-static bool parse_duration(struct bytes text, int64_t *ret)
+bool settings_duration(struct bytes text, int64_t *ret)
 {
     static const struct { char unit; int64_t seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     if (bytes_equal(text, BYTES("0"))) {
@@ -89,7 +88,7 @@ static int set(struct settings *settings, const struct setting *row, const char 
         *(int64_t *)at = number;
         return 0;
     case DURATION:
-        if (!parse_duration(bytes_of(value), &number) || number < row->min || number > row->max)
+        if (!settings_duration(bytes_of(value), &number) || number < row->min || number > row->max)
             return problem_set(problem, "%s is \"%s\": it must be a time such as 90s, 15m, 12h or 7d, at most %lldd", name, value,
                                (long long)row->max / 86400);
         *(int64_t *)at = number;

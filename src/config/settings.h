@@ -44,6 +44,9 @@ void settings_done(struct settings *settings);
 int settings_flag(struct settings *settings, struct bytes name, const char *value, struct problem *problem);
 bool settings_flag_has_value(struct bytes name);
 
+/* "90s", "15m", "12h", "7d" in seconds; 0 needs no unit. False on anything else and on an overflow. */
+bool settings_duration(struct bytes text, int64_t *ret_s);
+
 /* What must hold between settings; says in `note` (may be NULL) what was changed, e.g. workers clamped for a GPU. */
 void settings_finish(struct settings *settings, struct buf *note);
 

@@ -102,8 +102,8 @@ class Remote(unittest.TestCase):
         self.lines('watch', job)
         self.assertEqual(self.command('jobs', 'prune'), '')
         time.sleep(1.1)                 # completed_at is compared by whole seconds
-        self.assertEqual(self.command('jobs', 'prune', '--older-than', '0', '--dry-run'), job + '\n')
-        self.assertEqual(self.command('jobs', 'prune', '--older-than', '0'), job + '\n')
+        self.assertEqual(self.command('jobs', 'prune', '--older-than', '0s', '--dry-run'), job + '\n')
+        self.assertEqual(self.command('jobs', 'prune', '--older-than', '0s'), job + '\n')
         self.assertNotIn(job, self.command('jobs'))
 
     def test_values_on_standard_input(self):
