@@ -113,26 +113,53 @@ static void give_up(struct order *order)
     order_free(order);
 }
 
+static int64_t items_of(const struct order *order)
+{
+    return order->upload ? order->upload->count : order->spool ? order->spool->count : 0;
+}
+
+static bool is_part_taken(const struct order *order)
+{
+    return order->at && !order->mine;
+}
+
+/* The answer to an addition that failed, for programs too: who would send all of it again would have the part that was taken twice. */
+static void refuse_addition(struct order *order, int status, const struct problem *detail)
+{
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, LIMIT_BODY_BYTES);
+    problem_json(&buf, status, bytes_of(detail->text), order->request->path);
+    buf.count--;      /* its last brace */
+    if (order->at)
+        json_put_int(&buf, "taken", order->at);
+    json_put_int(&buf, "total", live_job(order->live)->total);
+    json_close(&buf, '}');
+    http_answer_buf(order->request, status, PROBLEM_JSON_TYPE, &buf);
+}
+
 /* Refuse it with this sentence, if somebody still listens. What went into somebody's open job before stays there, and is told. */
 static void fail(struct order *order, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void fail(struct order *order, int status, const char *format, ...)
 {
     struct problem text = {0};
-    struct problem more = {0};
+    struct problem whole = {0};
     va_list args;
     va_start(args, format);
     vsnprintf(text.text, sizeof text.text, format, args);
     va_end(args);
-    if (order->at && !order->mine)
-        problem_set(&more, " The first %lld items are in the job all the same.", (long long)order->at);
-    if (order->request)
-        http_refuse(order->request, status, "%s%s", text.text, more.text);
+    if (order->request && is_part_taken(order)) {
+        problem_set(&whole, "%s Of its %lld items the first %lld are in the job all the same.", text.text, (long long)items_of(order),
+                    (long long)order->at);
+        refuse_addition(order, status, &whole);
+    } else if (order->request) {
+        http_refuse(order->request, status, "%s", text.text);
+    }
     give_up(order);
 }
 
 static void fail_down(struct order *order)
 {
-    fail(order, 503, "The server is going down; what was sent was not taken.");
+    fail(order, 503, is_part_taken(order) ? "The server is going down." : "The server is going down; what was sent was not taken.");
 }
 
 /* The queue to the disk is full: go on when what is in it is durable. */
@@ -140,6 +167,10 @@ static void wait_for_disk(struct order *order, const struct problem *problem, vo
 {
     struct store *store = order->service->store;
     if (order->service->draining || store_disk_full(store) || !store_busy(store)) {
+        if (is_part_taken(order)) {
+            fail(order, store_disk_full(store) ? 507 : 503, "The server cannot write for now.");
+            return;
+        }
         if (order->request)
             service_refuse_busy(order->service, order->request, problem);
         give_up(order);
@@ -158,16 +189,12 @@ static void closed(struct http_request *request, enum http_why why)
 static void drain(struct party *party)
 {
     struct order *order = LIST_OF(party, struct order, party);
-    if (!order->finished)
+    bool all_taken = order->pouring && order->at == items_of(order);    /* and durable soon */
+    if (!order->finished && !all_taken)
         fail_down(order);
 }
 
 /* ---- telling ---- */
-
-static int64_t items_of(const struct order *order)
-{
-    return order->upload ? order->upload->count : order->spool ? order->spool->count : 0;
-}
 
 static int64_t bytes_of_inputs(const struct order *order)
 {
@@ -299,10 +326,10 @@ static void values_came(void *data, const struct item_spec *items, size_t count,
 static void pour(struct order *order)
 {
     struct store *store = order->service->store;
-    if (order->service->draining) {
-        fail_down(order);
-    } else if (order->at == items_of(order)) {
+    if (order->at == items_of(order)) {
         seal(order);
+    } else if (order->service->draining) {
+        fail_down(order);
     } else if (store_busy(store)) {
         wait_for_disk(order, &(struct problem){0}, pour_on);
     } else if (order->held_count) {
@@ -415,15 +442,9 @@ static void refuse_place(struct order *order)
 {
     int64_t total = live_job(order->live)->total;
     struct problem detail = {0};
-    struct buf buf BUF_OWNED;
-    buf_init(&buf, LIMIT_BODY_BYTES);
     problem_set(&detail, "The job has %lld items, so the next one is item %lld, not %lld.", (long long)total, (long long)total,
                 (long long)order->want->first);
-    problem_json(&buf, 409, bytes_of(detail.text), order->request->path);
-    buf.count--;      /* its last brace */
-    json_put_int(&buf, "total", total);
-    json_close(&buf, '}');
-    http_answer_buf(order->request, 409, PROBLEM_JSON_TYPE, &buf);
+    refuse_addition(order, 409, &detail);
     give_up(order);
 }
 
