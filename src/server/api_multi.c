@@ -4,7 +4,6 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/query.h"
-#include "server/ask.h"
 #include "server/flow.h"
 #include "server/whence.h"
 

@@ -1,6 +1,5 @@
 /* The seed face: the endpoints that files are posted to, each the way into a job and one view of its log. */
 #include "base/json.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "server/collect.h"
 #include "http/query.h"

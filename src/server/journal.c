@@ -40,7 +40,7 @@ enum journal_mode journal_mode_of(const char *name)
 
 static void begin_line(struct buf *line, int64_t wall_us, enum journal_level level, const char *msg)
 {
-    static const char *const names[] = {"info", "warn", "error"};
+    static const char *const names[] = {"info", "warn"};
     char time[TEXT_TIME_SIZE];
     text_time(wall_us, time);
     json_open(line, '{');

@@ -8,7 +8,7 @@
 #include "os/loop.h"
 
 enum journal_mode { JOURNAL_TEXT, JOURNAL_JSON, JOURNAL_OFF };
-enum journal_level { JOURNAL_INFO, JOURNAL_WARN, JOURNAL_ERROR };
+enum journal_level { JOURNAL_INFO, JOURNAL_WARN };
 
 struct journal;
 

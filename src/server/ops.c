@@ -1,7 +1,6 @@
 #include "server/ops.h"
 
 #include "base/json.h"
-#include "base/limits.h"
 #include "base/mem.h"
 #include "server/journal.h"
 #include "server/metrics.h"
