@@ -43,4 +43,3 @@ void router_add_docs(struct router *router);               /* /openapi.json, /do
 void router_request(struct http_request *request, void *router);
 /* Walk all routes in the order they were added; NULL at the end. Start with *at = 0. */
 const struct route *router_next(const struct router *router, size_t *at);
-void router_openapi(const struct router *router, struct buf *ret);     /* the document, JSON */

@@ -224,7 +224,7 @@ static void put_components(struct buf *ret, const struct router *router)
     json_close(ret, '}');
 }
 
-void router_openapi(const struct router *router, struct buf *ret)
+static void router_openapi(const struct router *router, struct buf *ret)
 {
     const char *name = router_name(router), *version = router_version(router);
     json_open(ret, '{');
