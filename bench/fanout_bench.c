@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "engine/engine_loop.h"
 #include "fanout_crowd.h"
-#include "server/stream.h"
+#include "server/stream/stream.h"
 #include "store/memory.h"
 #include "store/sqlite.h"
 

@@ -3,11 +3,11 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "readers/feed.h"
-#include "server/access.h"
-#include "server/journal.h"
-#include "server/ops.h"
+#include "server/access/access.h"
+#include "server/ops/journal.h"
+#include "server/ops/ops.h"
 #include "server/schemas.h"
-#include "server/stream.h"
+#include "server/stream/stream.h"
 
 #include <assert.h>
 #include <stdlib.h>

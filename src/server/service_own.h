@@ -7,7 +7,7 @@
 #include "http/http.h"
 #include "http/router.h"
 #include "server/service.h"
-#include "server/tip.h"
+#include "server/stream/tip.h"
 
 /* Something that a request is busy with for a while. When the service drains, every one is told to come to its end. */
 struct party {
