@@ -1,0 +1,99 @@
+/* Items as JSON: a body read in one piece and in pieces whose sizes the input chooses must come to the same items or the same refusal, as
+ * JSON Lines or as a document. The first byte is the form, the next two are the sizes. Every item is JSON on one line, within its limits. */
+#include "server/intake/spool_items.h"
+
+#include "base/json.h"
+#include "base/json_grammar.h"
+#include "base/limits.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count);
+
+enum { VALUE_BYTES_MAX = 4096 };
+
+/* No disk: the larger values are so many bytes gone. */
+int blob_put(struct blobs *blobs, struct bytes data, struct sha *ret)
+{
+    *ret = (struct sha){0};
+    return 0;
+}
+
+static void must(bool truth, const char *what)
+{
+    if (truth)
+        return;
+    fprintf(stderr, "broken: %s\n", what);
+    abort();
+}
+
+static void done(struct spool *spool)
+{
+    free(spool->params);
+    free(spool->pipeline);
+    free(spool->pins);
+    spool_store_done(&spool->rest);
+    spool_store_done(&spool->records);
+}
+
+static int read_body(struct spool *spool, const struct spool_rules *rules, struct bytes body, size_t step, size_t then)
+{
+    int answer = 0;
+    bool last = false;
+    *spool = (struct spool){.rules = rules, .scratch = "/tmp", .value_bytes_max = VALUE_BYTES_MAX};
+    spool_store_init(&spool->rest);
+    spool_store_init(&spool->records);
+    while (!answer && !last) {
+        size_t count = step < body.count ? step : body.count;
+        last = count == body.count;
+        answer = spool_take(spool, (struct bytes){body.at, count}, last);
+        body.at += count;
+        body.count -= count;
+        step = then;
+    }
+    must(answer >= 0, "nothing goes to the disk, so nothing fails there");
+    must((answer != 0) == problem_is(&spool->problem), "a refusal has a sentence");
+    must(!answer || spool->status == 400 || spool->status == 413, "a refusal has a status");
+    return answer;
+}
+
+static void check_items(const struct spool *spool)
+{
+    struct bytes page = buf_bytes(&spool->records.near);
+    struct item_spec item;
+    int64_t count = 0, bytes = 0;
+    size_t at;
+    while (spool_item_next(&page, &item)) {
+        count++;
+        bytes += item.bytes;
+        must(item.name.count <= LIMIT_NAME_BYTES && item.key.count <= LIMIT_NAME_BYTES && item.type.count < 128, "texts are bounded");
+        must(text_is_utf8(item.name) && text_is_utf8(item.key) && text_is_utf8(item.type), "texts are UTF-8");
+        must(item.bytes > 0 && item.bytes <= VALUE_BYTES_MAX, "values are bounded");
+        must(!item.has_blob && json_grammar(item.value, LIMIT_VALUE_DEPTH + 2, &at) == JSON_GRAMMAR_GOOD, "a value is JSON");
+        must(!memchr(item.value.at, '\n', item.value.count) && !memchr(item.value.at, '\r', item.value.count), "a value is one line");
+    }
+    must(!page.count && count == spool->count && bytes == spool->bytes, "every item is there");
+    must(!spool->params || json_grammar(bytes_of(spool->params), LIMIT_VALUE_DEPTH + 3, &at) == JSON_GRAMMAR_GOOD, "parameters are JSON");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
+{
+    static const struct spool_rules forms[] = {{.lines = true}, {0}, {.single = true}, {.none = true}};
+    if (count < 3)
+        return 0;
+    const struct spool_rules *rules = &forms[data[0] % 4];
+    struct bytes body = {(const char *)data + 3, count - 3};
+    struct spool whole, pieces;
+    int one = read_body(&whole, rules, body, body.count, 1);
+    int two = read_body(&pieces, rules, body, data[1] + 1u, data[2] + 1u);
+    must(one == two && whole.status == pieces.status && !strcmp(whole.problem.text, pieces.problem.text), "split or not, the same answer");
+    if (!one) {
+        check_items(&whole);
+        must(bytes_equal(buf_bytes(&whole.records.near), buf_bytes(&pieces.records.near)), "split or not, the same items");
+    }
+    done(&whole);
+    done(&pieces);
+    return 0;
+}
