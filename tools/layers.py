@@ -25,6 +25,10 @@ MAY_INCLUDE = {
     'client': ['os', 'base'],
     'cli': ['client', 'server', 'http', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
 }
+# Rooms inside a room: what each may include from there, beside itself and the files at its top. Those at the top may include all.
+MAY_INCLUDE_WITHIN = {
+    'server': {'stream': [], 'intake': ['stream'], 'views': ['stream'], 'ops': ['stream'], 'access': ['ops']},
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 
 
@@ -62,6 +66,24 @@ def cycle_through(path, graph):
     return None
 
 
+def inner(path):
+    """The room inside a room that a path lies in; None at the top."""
+    parts = path.split(os.sep)
+    return parts[1] if len(parts) > 2 else None
+
+
+def within(path, number, target):
+    """A sentence when an include between the rooms inside one room goes the wrong way, else None."""
+    room, here, there = path.split(os.sep)[0], inner(path), inner(target)
+    graph = MAY_INCLUDE_WITHIN.get(room, {})
+    for name in (here, there):
+        if name is not None and name not in graph:
+            return f'{path}:{number}: {room}/{name}/ is not in the graph of tools/layers.py'
+    if here is None or there is None or here == there or there in graph[here]:
+        return None
+    return f'{path}:{number}: {room}/{here}/ must not include from {room}/{there}/ ({target})'
+
+
 def check(src):
     """(files looked at, {file: [sentences]}) for a tree of sources."""
     files = list(sources(src))
@@ -83,6 +105,8 @@ def check(src):
                 told.append(f'{path}:{number}: {target} lies in no room')
             elif other != room and other not in MAY_INCLUDE[room]:
                 told.append(f'{path}:{number}: {room}/ must not include from {other}/ ({target})')
+            elif other == room and within(path, number, target):
+                told.append(within(path, number, target))
     for path in files:
         way = cycle_through(path, graph)
         if way:

@@ -4,10 +4,12 @@
 #include "base/mem.h"
 #include "readers/feed.h"
 #include "server/access/access.h"
+#include "server/access/quota.h"
 #include "server/ops/journal.h"
 #include "server/ops/ops.h"
 #include "server/schemas.h"
 #include "server/stream/stream.h"
+#include "server/stream/tip.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -104,7 +106,8 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     service->settings = *settings;
     fill_in(&service->settings);
     service->world = (struct cursor_world){loop, store, blobs};
-    tips_init(&service->tips, &service->world, &stream_tip_client);
+    service->tips = MEM_NEW(struct tips);
+    tips_init(service->tips, &service->world, &stream_tip_client);
     list_init(&service->parties);
     list_init(&service->intakes);
     list_init(&service->turns);
@@ -122,6 +125,12 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     return service;
 }
 
+static void request_ended(struct http_request *request, enum http_why why, void *service)
+{
+    quota_request_ended(service, request, why);
+    ops_ended(request, why, service);
+}
+
 int service_open(struct loop *loop, struct store *store, struct engine *engine, struct blobs *blobs,
                  const struct service_settings *settings, struct service **ret_service, struct problem *problem)
 {
@@ -130,7 +139,7 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
     struct http_settings http = {
         .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
         .origins = settings->origins ? settings->origins : settings->keys_file || settings->keys ? "" : "*",
-        .on_begun = ops_begun, .on_ended = ops_ended, .look_data = service,
+        .on_begun = ops_begun, .on_ended = request_ended, .look_data = service,
     };
     ops_open(service);
     int answer = access_open(service, problem);
@@ -203,7 +212,8 @@ void service_close(struct service *service)
     router_free(service->router);
     access_close(service);
     ops_close(service);
-    tips_done(&service->tips);
+    tips_done(service->tips);
+    free(service->tips);
     buf_done(&service->scratch);
     free(service);
 }

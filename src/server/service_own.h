@@ -1,5 +1,12 @@
-/* Inside the service: what its files share. service.c holds it together; api_*.c, access.c, ops.c and page.c are the routes; lookup, upload,
- * spool, order, await, collect, stream and flow are what a request can be busy with on its way. */
+/* Inside the service: what its rooms share. service.c holds it together and alone knows them all:
+ *
+ *     intake/   ways in: uploads, bodies of JSON, orders; the /process endpoints
+ *     views/    ways to look and to control: documents, items, results, events as lines, several jobs
+ *     stream/   open streams and what they stand on: tips, flows, places to begin
+ *     access/   keys, sessions, tickets, quotas
+ *     ops/      what operators ask: health, metrics, the journal
+ *
+ * Here at the top: ask.h (queries), lookup.h (jobs by their id), page.h, the shapes of the API. tools/layers.py has the graph. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
@@ -7,7 +14,6 @@
 #include "http/http.h"
 #include "http/router.h"
 #include "server/service.h"
-#include "server/stream/tip.h"
 
 /* Something that a request is busy with for a while. When the service drains, every one is told to come to its end. */
 struct party {
@@ -25,6 +31,8 @@ struct stream_numbers {
     uint64_t slow_closed;     /* ever: the socket took no byte for LIMIT_STREAM_STALL_US */
 };
 
+struct tips;
+
 struct service {
     struct loop *loop;
     struct store *store;
@@ -38,7 +46,7 @@ struct service {
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
     struct list turns;                    /* bodies that wait to be read; turn.c */
     struct list orders;                   /* submitted on the job face, not told yet; order.c */
-    struct tips tips;                     /* of all open streams */
+    struct tips *tips;                    /* of all open streams; stream/tip.h */
     struct stream_numbers told;           /* as far as they are counted; ask stream_numbers() */
     int sorts;                            /* answers under way that hold a number for each item; api_results.c */
     struct access *access;                /* access.h */

@@ -32,6 +32,15 @@ class Layers(unittest.TestCase):
         self.assertEqual(self.look_at({'readers/r.h': '', 'engine/e.c': '#include "readers/r.h"\n'})[0], 1)
         self.assertEqual(self.look_at({'vision/v.h': '', 'server/s.c': '#include "vision/v.h"\n'})[0], 1)
 
+    def test_rooms_inside_a_room(self):
+        headers = {'server/own.h': '', 'server/stream/s.h': '#include "server/own.h"\n'}
+        self.assertEqual(self.look_at({**headers, 'server/views/v.c': '#include "server/stream/s.h"\n'})[0], 0)
+        self.assertEqual(self.look_at({**headers, 'server/service.c': '#include "server/stream/s.h"\n'})[0], 0)
+        status, told = self.look_at({'server/views/v.h': '', 'server/stream/s.c': '#include "server/views/v.h"\n'})
+        self.assertEqual(status, 1)
+        self.assertIn('server/stream/ must not include from server/views/', told)
+        self.assertIn('server/attic/ is not in the graph', self.look_at({'server/attic/a.c': '#include "server/own.h"\n', 'server/own.h': ''})[1])
+
     def test_a_way_round_through_a_neighbour_file_is_no_way_round(self):
         status, told = self.look_at({'core/b.h': '', 'base/a.c': '#include "../core/b.h"\n'})
         self.assertEqual(status, 1)

@@ -427,10 +427,11 @@ static int take_params(struct spool *spool, struct bytes value)
 static int take_pipeline(struct spool *spool, struct bytes value)
 {
     JSON_OWNED struct json_object *object = json_parse(value, NULL);
-    if (!json_object_is_type(object, json_type_string))
+    const char *name = json_object_get_string(object);
+    if (!json_object_is_type(object, json_type_string) || strlen(name) != (size_t)json_object_get_string_len(object))
         return REFUSE(spool, 400, "\"pipeline\" must be a name.");
     free(spool->pipeline);
-    spool->pipeline = mem_text(json_object_get_string(object));
+    spool->pipeline = mem_text(name);
     return 0;
 }
 

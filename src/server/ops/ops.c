@@ -4,7 +4,6 @@
 #include "base/mem.h"
 #include "server/ops/journal.h"
 #include "server/ops/metrics.h"
-#include "server/access/quota.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -178,7 +177,6 @@ static void tell_request(struct service *service, const struct http_request *req
 void ops_ended(struct http_request *request, enum http_why why, void *data)
 {
     struct service *service = data;
-    quota_request_ended(service, request, why);
     if (!request->note)
         return;
     tell_request(service, request, request->note, why);

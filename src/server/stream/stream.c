@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "server/stream/tip.h"
 #include "server/stream/whence.h"
 
 #include <stdlib.h>
@@ -153,7 +154,7 @@ static void settle(struct stream *stream)
         return;
     uint64_t place = feed->cursor.next - 1;
     stream->member.place = place;
-    bool at_tip = tip_join(&stream->service->tips, stream->live, stream->face, place, &stream->member);
+    bool at_tip = tip_join(stream->service->tips, stream->live, stream->face, place, &stream->member);
     if (at_tip || !http_stream_writable(stream->request))
         caught_up(stream);
 }
@@ -282,7 +283,7 @@ void stream_hint(struct service *service, int64_t job, int64_t item, int percent
 {
     static const enum face faces[] = {FACE_STAGED, FACE_JOB};    /* the batch's seed face shows none */
     for (size_t i = 0; i < sizeof faces / sizeof *faces; i++)
-        tip_hint(&service->tips, job, faces[i], item, percent, status, loop_wall_us(service->loop));
+        tip_hint(service->tips, job, faces[i], item, percent, status, loop_wall_us(service->loop));
 }
 
 /* ---- life ---- */
