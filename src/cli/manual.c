@@ -35,14 +35,18 @@ static void put_flags(const struct command *command, struct buf *ret)
     }
 }
 
-void manual_help(const struct command *command, struct buf *ret)
+int manual_print(const struct command *command)
 {
-    buf_print(ret, "rivulet %s %s\n\n", command->name, command->arguments);
-    put_filled(ret, command->text ? command->text : command->help);
-    buf_byte(ret, '\n');
-    put_flags(command, ret);
+    struct buf text BUF_OWNED;
+    buf_init(&text, TEXT_BYTES_MAX);
+    buf_print(&text, "rivulet %s %s\n\n", command->name, command->arguments);
+    put_filled(&text, command->text ? command->text : command->help);
+    buf_byte(&text, '\n');
+    put_flags(command, &text);
     if (command->settings != TAKES_NO_SETTINGS)
-        settings_help(ret, command->settings == TAKES_SERVER_SETTINGS);
+        settings_help(&text, command->settings == TAKES_SERVER_SETTINGS);
+    fputs(buf_z(&text), stdout);
+    return EXIT_WELL;
 }
 
 void manual_overview(struct buf *ret)

@@ -2,5 +2,5 @@
 #pragma once
 #include "cli/command.h"
 
-void manual_help(const struct command *command, struct buf *ret);      /* --help */
+int manual_print(const struct command *command);                       /* --help, on standard output; EXIT_WELL */
 void manual_overview(struct buf *ret);                                 /* `rivulet --help` */

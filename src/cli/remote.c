@@ -51,11 +51,7 @@ int remote_run(const struct command *command, int argc, char **argv, int words_m
     if (command_parse(command, argc, argv, NULL, &remote.arguments, &remote.problem)) {
         /* said below */
     } else if (remote.arguments.help) {
-        struct buf text BUF_OWNED;
-        buf_init(&text, 65536);
-        manual_help(command, &text);
-        fputs(buf_z(&text), stdout);
-        status = EXIT_WELL;
+        status = manual_print(command);
     } else if (remote.arguments.count < words_min) {
         problem_set(&remote.problem, "%s", lacking);
     } else if (!connect_to(&remote)) {

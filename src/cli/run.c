@@ -397,11 +397,7 @@ int command_run(const struct command *command, int argc, char **argv)
         if (note.count)
             fprintf(stderr, "rivulet run: %s\n", buf_z(&note));
         if (arguments.help) {
-            struct buf text BUF_OWNED;
-            buf_init(&text, 65536);
-            manual_help(command, &text);
-            fputs(buf_z(&text), stdout);
-            status = EXIT_WELL;
+            status = manual_print(command);
         } else if (arguments.count < 2) {
             problem_set(&problem, arguments.count ? "no files are named" : "name a pipeline and files: rivulet run decklists --catalogue FILE FILES…");
         } else if (!choose(&run, &arguments, &problem)) {

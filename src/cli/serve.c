@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
-#include "server/journal.h"
+#include "server/ops/journal.h"
 #include "server/service.h"
 
 #include <signal.h>
@@ -213,11 +213,7 @@ int command_serve(const struct command *command, int argc, char **argv)
         if (note.count)
             journal_say(journal_mode_of(serve.settings.log), JOURNAL_WARN, buf_z(&note));
         if (arguments.help) {
-            struct buf text BUF_OWNED;
-            buf_init(&text, 65536);
-            manual_help(command, &text);
-            fputs(buf_z(&text), stdout);
-            status = EXIT_WELL;
+            status = manual_print(command);
         } else if (arguments.count) {
             problem_set(&problem, "\"%s\" is not understood: serve takes flags only", arguments.words[0]);
         } else if (!check_settings(&serve.settings, &problem)) {
