@@ -27,7 +27,7 @@ MAY_INCLUDE = {
 }
 # Rooms inside a room: what each may include from there, beside itself and the files at its top. Those at the top may include all.
 MAY_INCLUDE_WITHIN = {
-    'server': {'stream': [], 'intake': ['stream'], 'views': ['stream'], 'ops': ['stream'], 'access': ['ops']},
+    'server': {'access': [], 'stream': ['access'], 'intake': ['stream', 'access'], 'views': ['stream', 'access'], 'ops': ['stream']},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 

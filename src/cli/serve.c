@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
-#include "server/ops/journal.h"
+#include "server/journal.h"
 #include "server/service.h"
 
 #include <signal.h>

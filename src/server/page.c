@@ -43,7 +43,7 @@ static void get_page(struct http_request *request, void *service)
     send_file(request, file_of(BYTES("/")));
 }
 
-void page_index(struct http_request *request, void *data)
+static void get_index(struct http_request *request, void *data)
 {
     http_header(request, "Vary", "Accept");
     if (http_accepts(request->head, "text/html")) {
@@ -57,6 +57,8 @@ void page_index(struct http_request *request, void *data)
 }
 
 static const struct route routes[] = {
+    {HTTP_GET, "/", get_index, "The page for browsers, an index of the endpoints for other clients", NULL,
+     .gives = "text/html application/json=Index", .open = true},
     {HTTP_GET, "/jobs/{id}", get_page, "The page of one job", NULL, .gives = "text/html", .open = true},
     {HTTP_GET, "/assets/{file}", get_asset, "The parts of the page", NULL, .gives = "text/css", .open = true},
 };

@@ -6,7 +6,8 @@
  *     access/   keys, sessions, tickets, quotas
  *     ops/      what operators ask: health, metrics, the journal
  *
- * Here at the top: ask.h (queries), lookup.h (jobs by their id), page.h, the shapes of the API. tools/layers.py has the graph. */
+ * Here at the top: ask.h (queries), lookup.h (jobs by their id), journal.h and note.h (what is said of a request), trace.h, page.h, the
+ * shapes of the API. tools/layers.py has the graph. */
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
@@ -71,21 +72,12 @@ static inline void party_join(struct service *service, struct party *party, void
 struct bytes service_owner(const struct service *service, const struct http_request *request);
 bool service_may_see(const struct service *service, const struct http_request *request, const struct job *job);
 
-/* May this caller add so many items, and bytes of their inputs, now? May it make a job of so many? 0 = yes; else the request has been
- * answered with what is exceeded (quota.h). */
-int service_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
-int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes);
-
 /* The disk is full (507), or the log slow (503): no work is taken in. The problem's sentence, if it has one. */
 void service_refuse_busy(const struct service *service, struct http_request *request, const struct problem *problem);
 
-/* The request becomes a stream, or a long poll that waits: counted until it closes (quota.c). */
-void service_stream_opened(struct service *service, struct http_request *request);
-/* feed_fill() for such a one: its frames are counted. */
+/* feed_fill() for an open stream or a long poll: its frames are counted. */
 int service_feed_fill(struct service *service, struct feed *feed, struct buf *buf);
 
-/* The request's traceparent (W3C), if it is one; else empty. Good until the answer begins. */
-struct bytes service_trace(const struct http_request *request);
 struct service_facts service_facts_now(const struct service *service);
 
 /* A request whose client has gone: of a job that was to end with it. */
@@ -105,6 +97,4 @@ void api_list_add(struct service *service);
 void api_intake_add(struct service *service);
 void order_close(struct service *service);
 void page_add(struct service *service);
-/* GET /: the page for browsers, the index for the others. */
-void page_index(struct http_request *request, void *service);
 void api_seed_index(struct service *service, struct buf *buf);

@@ -7,7 +7,7 @@
 #include "http/cors.h"
 #include "http/query.h"
 #include "server/lookup.h"
-#include "server/ops/ops.h"
+#include "server/note.h"
 #include "server/access/quota.h"
 #include "server/access/ticket.h"
 
@@ -151,10 +151,10 @@ static bool may_ask(struct http_request *request, const struct route *route, str
 static bool guard(struct http_request *request, const struct route *route, void *data)
 {
     struct service *service = data;
-    ops_came(service, request);
+    note_come(service->journal, request);
     if (route->open || !has_keys(service))
         return true;
-    return may_ask(request, route, service) && !(is_stream(request, route) && service_admit_stream(service, request));
+    return may_ask(request, route, service) && !(is_stream(request, route) && quota_admit_stream(service, request));
 }
 
 /* ---- sessions ---- */
@@ -183,7 +183,7 @@ static void put_quota(struct buf *body, const char *name, int64_t most)
 /* Who the caller is to us. */
 static void tell(struct service *service, struct http_request *request, int status, int64_t ttl_us)
 {
-    const struct key *key = access_key(request);
+    const struct key *key = key_of(request);
     struct buf body BUF_OWNED;
     buf_init(&body, 4096);
     json_open(&body, '{');
@@ -214,12 +214,12 @@ static void post_session(struct http_request *request, void *data)
 {
     struct service *service = data;
     char text[PASS_TEXT_SIZE];
-    if (!access_key(request)) {
+    if (!key_of(request)) {
         tell(service, request, 200, 0);
     } else if (!http_head_get(request->head, "Authorization").at) {
         http_refuse(request, 400, "A session begins with a key: send it as Authorization: Bearer KEY.");
     } else {
-        pass_issue(&service->access->sessions, access_key(request), (struct bytes){0}, loop_now_us(service->loop), text);
+        pass_issue(&service->access->sessions, key_of(request), (struct bytes){0}, loop_now_us(service->loop), text);
         set_cookie(request, text, LIMIT_SESSION_US / 1000000);
         OPENSSL_cleanse(text, sizeof text);
         tell(service, request, 201, LIMIT_SESSION_US);
@@ -240,7 +240,7 @@ static void delete_session(struct http_request *request, void *data)
 
 static void give_ticket(struct service *service, struct http_request *request, struct bytes jobs)
 {
-    struct key *key = access_key(request) ? access_key(request) : &service->access->everybody;
+    struct key *key = key_of(request) ? key_of(request) : &service->access->everybody;
     char text[PASS_TEXT_SIZE];
     struct buf body BUF_OWNED;
     buf_init(&body, 1024);

@@ -21,9 +21,3 @@ void access_close(struct service *service);
 int access_reload(struct service *service, struct problem *problem);
 /* The routes: sessions and tickets. */
 void access_add(struct service *service);
-
-/* Whose request this is; NULL without keys, and on open routes. */
-static inline struct key *access_key(const struct http_request *request)
-{
-    return (struct key *)request->caller;
-}

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/problem.h"
+#include "http/http.h"
 
 struct quota {                /* the most that may be open at a time; -1 = as much as it likes */
     int64_t jobs;             /* jobs of the owner that have not ended */
@@ -43,3 +44,9 @@ void keyring_done(struct keyring *ring);
 int keyring_load(struct keyring *ring, const char *path, const char *text, struct problem *problem);
 /* The living key that this is, or NULL. Takes the same time whichever it is and whether there is one. */
 struct key *keyring_find(const struct keyring *ring, struct bytes token);
+
+/* Whose request this is; NULL without keys, and on open routes. */
+static inline struct key *key_of(const struct http_request *request)
+{
+    return (struct key *)request->caller;
+}

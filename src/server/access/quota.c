@@ -2,7 +2,7 @@
 
 #include "base/json.h"
 #include "http/problem_json.h"
-#include "server/access/access.h"
+#include "server/access/keyring.h"
 
 enum { BODY_BYTES_MAX = 16384 };
 
@@ -30,7 +30,7 @@ static bool passes(int64_t limit, int64_t present, int64_t more)
 
 static int admit(struct service *service, struct http_request *request, int64_t jobs, int64_t items, int64_t bytes)
 {
-    const struct key *key = access_key(request);
+    const struct key *key = key_of(request);
     if (!key)
         return 0;
     const struct quota *quota = &key->quota;
@@ -44,19 +44,19 @@ static int admit(struct service *service, struct http_request *request, int64_t 
     return 0;
 }
 
-int service_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
+int quota_admit(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
 {
     return admit(service, request, 0, items, bytes);
 }
 
-int service_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
+int quota_admit_job(struct service *service, struct http_request *request, int64_t items, int64_t bytes)
 {
     return admit(service, request, 1, items, bytes);
 }
 
-int service_admit_stream(struct service *service, struct http_request *request)
+int quota_admit_stream(struct service *service, struct http_request *request)
 {
-    struct key *key = access_key(request);
+    struct key *key = key_of(request);
     if (!key)
         return 0;
     if (!passes(key->quota.streams, key->streams, 1))
@@ -66,7 +66,7 @@ int service_admit_stream(struct service *service, struct http_request *request)
     return 0;
 }
 
-void service_stream_opened(struct service *service, struct http_request *request)
+void quota_stream_opened(struct service *service, struct http_request *request)
 {
     if (request->counted)
         return;
@@ -78,7 +78,7 @@ void service_stream_opened(struct service *service, struct http_request *request
 void quota_request_ended(struct service *service, struct http_request *request, enum http_why why)
 {
     if (request->admitted)
-        access_key(request)->streams--;
+        key_of(request)->streams--;
     service->told.open -= request->counted;
     service->told.slow_closed += request->counted && why == HTTP_SLOW;
     request->counted = request->admitted = false;

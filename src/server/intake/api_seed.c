@@ -1,10 +1,12 @@
 /* The seed face: the endpoints that files are posted to, each the way into a job and one view of its log. */
 #include "base/json.h"
 #include "base/mem.h"
+#include "server/access/quota.h"
 #include "server/intake/collect.h"
-#include "http/query.h"
-#include "server/stream/stream.h"
 #include "server/intake/upload.h"
+#include "server/stream/stream.h"
+#include "server/trace.h"
+#include "http/query.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,7 +92,7 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
     bool parallel = intake->door == DOOR_FAST || (intake->door == DOOR_BATCH && settings->enable_parallel);
     struct store_job job = {
         .owner = service_owner(intake->service, intake->request), .pipeline = settings->shelf->entries[0].pipeline, .params = settings->params,
-        .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = service_trace(intake->request),
+        .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = trace_of(intake->request),
     };
     struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);
     for (int i = 0; i < upload->count; i++)
@@ -108,7 +110,7 @@ static void uploaded(struct upload *upload, struct http_request *request, enum d
     bool busy = false;
     *intake = (struct intake){.service = service, .upload = upload, .request = request, .door = door, .cancel_on_leave = cancel_on_leave};
     list_push(&service->intakes, &intake->link);
-    bool answered = service_admit_job(service, request, upload->count, upload_bytes(upload)) != 0;
+    bool answered = quota_admit_job(service, request, upload->count, upload_bytes(upload)) != 0;
     struct live *live = answered ? NULL : submit(intake, &busy, &problem);
     if (!live && busy)
         service_refuse_busy(service, request, &problem);
@@ -289,8 +291,6 @@ static const struct route routes[] = {
      LEAVE, .everywhere = true, .takes = "file", .gives = "text/event-stream=SeedEvent", .query = "on_disconnect"},
     {HTTP_GET, "/health", health, "Whether the service can work", NULL, .schema = "Health", .everywhere = true, .open = true},
     {HTTP_GET, "/stats", stats, "What the service is made of", NULL, .schema = "Stats", .everywhere = true},
-    {HTTP_GET, "/", page_index, "The page for browsers, an index of the endpoints for other clients", NULL,
-     .gives = "text/html application/json=Index", .open = true},
 };
 
 void api_seed_add(struct service *service)

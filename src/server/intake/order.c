@@ -4,8 +4,10 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/problem_json.h"
+#include "server/access/quota.h"
 #include "server/intake/await.h"
 #include "server/stream/stream.h"
+#include "server/trace.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -390,7 +392,7 @@ static void create(struct order *order)
     struct service *service = order->service;
     struct problem problem = {0};
     bool busy = false;
-    if (service_admit_job(service, order->request, items_of(order), bytes_of_inputs(order))) {
+    if (quota_admit_job(service, order->request, items_of(order), bytes_of_inputs(order))) {
         give_up(order);
         return;
     }
@@ -398,7 +400,7 @@ static void create(struct order *order)
         .owner = service_owner(service, order->request), .pipeline = want->entry->pipeline,
         .params = order->params ? bytes_of(order->params) : want->takes_any ? (struct bytes){0} : service->settings.params,
         .in_flight = want->in_flight, .ordered = want->ordered, .open = want->open, .key = bytes_of(want->key), .print = order->print,
-        .key_ttl_us = LIMIT_KEY_US, .trace = service_trace(order->request),
+        .key_ttl_us = LIMIT_KEY_US, .trace = trace_of(order->request),
     };
     struct live *live = engine_open_job(service->engine, &job, &busy, &problem);
     if (!live && busy) {
@@ -465,7 +467,7 @@ static void add(struct order *order)
         fail(order, 409, "The job takes no more items: it is sealed.");
     } else if (want->first >= 0 && want->first != job->total) {
         refuse_place(order);
-    } else if (!want->seal && service_admit(order->service, order->request, items_of(order), bytes_of_inputs(order))) {
+    } else if (!want->seal && quota_admit(order->service, order->request, items_of(order), bytes_of_inputs(order))) {
         give_up(order);
     } else {
         order->first = job->total;

@@ -2,7 +2,7 @@
 
 #include "base/histogram.h"
 #include "base/json.h"
-#include "server/ops/journal.h"
+#include "server/journal.h"
 #include "server/stream/stream.h"
 
 #include <dirent.h>

@@ -2,10 +2,9 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "server/ops/journal.h"
+#include "server/note.h"
 #include "server/ops/metrics.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 
 /* ---- /livez, /readyz, /metrics ---- */
@@ -71,82 +70,15 @@ void ops_add(struct service *service)
     router_add(service->router, routes, sizeof routes / sizeof *routes, service);
 }
 
-/* ---- traceparent ---- */
-
-static bool is_hex(struct bytes text, size_t count)
-{
-    bool zeros = true;
-    for (size_t i = 0; i < text.count; i++) {
-        if (!isdigit((unsigned char)text.at[i]) && !(text.at[i] >= 'a' && text.at[i] <= 'f'))
-            return false;
-        zeros &= text.at[i] == '0';
-    }
-    return text.count == count && (!zeros || count == 2);
-}
-
-struct bytes service_trace(const struct http_request *request)
-{
-    enum { TRACE_BYTES = 55 };
-    struct bytes value = http_head_get(request->head, "traceparent"), rest = value, none = {0};
-    struct bytes version = bytes_cut(&rest, '-'), trace = bytes_cut(&rest, '-'), parent = bytes_cut(&rest, '-'), flags = bytes_cut(&rest, '-');
-    bool good = is_hex(version, 2) && !bytes_equal(version, BYTES("ff")) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
-    if (!good || (value.count != TRACE_BYTES && bytes_equal(version, BYTES("00"))))
-        return none;
-    return (struct bytes){value.at, TRACE_BYTES};
-}
-
 /* ---- the journal: requests ---- */
-
-enum { PATH_BYTES = 200, TRACE_ID_BYTES = 32 };
-
-/* What a line will say that is gone when the request ends. */
-struct note {
-    enum http_method method;
-    int status;
-    char path[PATH_BYTES + 1], trace[TRACE_ID_BYTES + 1], job[33], peer[HTTP_PEER_SIZE];
-};
-
-static struct note *note_of(const struct service *service, struct http_request *request)
-{
-    if (!request->note && journal_is_json(service->journal))
-        request->note = MEM_NEW(struct note);
-    return request->note;
-}
-
-static void copy(char *ret, size_t room, struct bytes text)
-{
-    size_t count = text.count < room - 1 ? text.count : room - 1;
-    memcpy(ret, text.at, count);
-    ret[count] = 0;
-}
-
-void ops_came(const struct service *service, struct http_request *request)
-{
-    note_of(service, request);
-}
-
-void ops_about(struct http_request *request, const struct job *job)
-{
-    struct note *note = request->note;
-    if (note)
-        copy(note->job, sizeof note->job, bytes_of(job->id));
-}
 
 void ops_begun(struct http_request *request, int status, void *data)
 {
     struct service *service = data;
-    struct note *note = note_of(service, request);
+    struct note *note = note_come(service->journal, request);
     service->metrics->answers[status >= 100 && status < 600 ? status / 100 : 0]++;
-    if (!note)
-        return;
-    struct bytes trace = service_trace(request);
-    note->method = request->method;
-    note->status = status;
-    copy(note->path, sizeof note->path, request->path);
-    copy(note->trace, sizeof note->trace, trace.count ? (struct bytes){trace.at + 3, TRACE_ID_BYTES} : trace);
-    if (!note->job[0] && request->params_count && bytes_start(request->path, BYTES("/v1/jobs/")))
-        copy(note->job, sizeof note->job, request->params[0]);
-    http_peer(request, note->peer);
+    if (note)
+        note_begun(note, request, status);
 }
 
 static void put_some(struct buf *line, const char *name, const char *value)
@@ -180,8 +112,7 @@ void ops_ended(struct http_request *request, enum http_why why, void *data)
     if (!request->note)
         return;
     tell_request(service, request, request->note, why);
-    free(request->note);
-    request->note = NULL;
+    note_done(request);
 }
 
 /* ---- the journal: jobs and workers ---- */

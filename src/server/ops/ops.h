@@ -8,6 +8,3 @@ void ops_add(struct service *service);
 /* Look on at the HTTP server: hand these to http_open with the service as look_data. */
 void ops_begun(struct http_request *request, int status, void *service);
 void ops_ended(struct http_request *request, enum http_why why, void *service);
-/* A request has come / is about this job: for its line. */
-void ops_came(const struct service *service, struct http_request *request);
-void ops_about(struct http_request *request, const struct job *job);

@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "server/access/quota.h"
 #include "server/stream/tip.h"
 #include "server/stream/whence.h"
 
@@ -322,7 +323,7 @@ void stream_begin(struct service *service, struct http_request *request, struct 
     struct stream *stream = MEM_NEW(struct stream);
     stream->service = service;
     stream->request = request;
-    service_stream_opened(service, request);
+    quota_stream_opened(service, request);
     stream->live = live_ref(live);
     stream->face = want->face;
     stream->cancel_on_leave = want->cancel_on_leave;

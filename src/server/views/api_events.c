@@ -4,9 +4,10 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "server/access/quota.h"
 #include "server/ask.h"
-#include "server/stream/flow.h"
 #include "server/lookup.h"
+#include "server/stream/flow.h"
 #include "server/stream/whence.h"
 
 #include <stdio.h>
@@ -87,7 +88,7 @@ static void lines_on(struct tail *tail)
         return;
     }
     list_leave(&tail->party.link);
-    service_stream_opened(lookup->service, lookup->request);
+    quota_stream_opened(lookup->service, lookup->request);
     flow_begin(&tail->flow, lookup->service, lookup->request, &lines_kind);
 }
 
@@ -219,7 +220,7 @@ static void tail_found(struct lookup *lookup, struct live *live)
     whence_place(&tail->want, &tail->feed.cursor);
     tail->due = tail->shape == SHAPE_POLL && (tail->wait_s == 0 || lookup->request->method == HTTP_HEAD);
     if (tail->shape == SHAPE_POLL && !tail->due) {
-        service_stream_opened(service, lookup->request);
+        quota_stream_opened(service, lookup->request);
         timer_start(service->loop, &tail->deadline, tail->wait_s * 1000000, poll_due);
     }
     tail_news(&tail->feed);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/document.h"
 #include "readers/lines.h"
+#include "server/access/quota.h"
 #include "server/ask.h"
 #include "server/lookup.h"
 
@@ -209,7 +210,7 @@ static void retry_now(struct lookup *lookup)
 {
     struct retry *retry = LIST_OF(lookup, struct retry, lookup);
     int64_t items = retry->items ? (int64_t)retry->count : live_job(lookup->live)->counts.failed;
-    if (service_admit_job(lookup->service, lookup->request, items, 0))
+    if (quota_admit_job(lookup->service, lookup->request, items, 0))
         return;
     lookup_busy(lookup);
     engine_retry(lookup->service->engine, lookup->live, retry->items, retry->count, retried, lookup);

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/query.h"
+#include "server/access/quota.h"
 #include "server/stream/flow.h"
 #include "server/stream/whence.h"
 
@@ -129,7 +130,7 @@ static void begin(struct multi *multi)
         http_answer(multi->request, 204, NULL, (struct bytes){0});
     } else {
         list_leave(&multi->party.link);
-        service_stream_opened(multi->service, multi->request);
+        quota_stream_opened(multi->service, multi->request);
         flow_begin(&multi->flow, multi->service, multi->request, &multi_kind);
     }
 }

@@ -9,9 +9,10 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "readers/lines.h"
+#include "server/access/quota.h"
 #include "server/ask.h"
-#include "server/stream/flow.h"
 #include "server/lookup.h"
+#include "server/stream/flow.h"
 
 #include <float.h>
 #include <math.h>
@@ -375,7 +376,7 @@ static void results_found(struct lookup *lookup, struct live *live)
     results->counted = order == ORDER_SCORE;
     lookup->service->sorts += results->counted;
     if (results->follow)
-        service_stream_opened(lookup->service, request);
+        quota_stream_opened(lookup->service, request);
     results->until = live_durable_seq(live);
     results->total = live_job(live)->total;
     service_job_headers(request, live_job(live));

@@ -1,4 +1,4 @@
-#include "server/ops/journal.h"
+#include "server/journal.h"
 
 #include "base/json.h"
 #include "base/limits.h"
