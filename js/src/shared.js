@@ -74,8 +74,9 @@ export const electedWay = (parts = browserParts()) => ({ onHub, onMessage }) => 
       onMessage(message);
     }
   };
-  channel.onmessage = ({ data }) => (hub ? asLeader(data) : asPage(data));
+  // Nothing is heard, and so nothing asked, before this lock is ours: a leader that could have it would believe that we have gone.
   locks.request(`${NAME}-page-${me}`, () => {
+    channel.onmessage = ({ data }) => (hub ? asLeader(data) : asPage(data));
     say({ op: 'who' });
     locks.request(`${NAME}-leader`, () => {
       hub = makeHub();

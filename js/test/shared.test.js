@@ -287,3 +287,17 @@ test('pages without a shared worker elect one of them, and the next when it goes
     await server.close();
   }
 });
+
+test('a page asks no leader before it holds the lock by which it is known to live', () => {
+  const said = [], granted = [], channel = { postMessage: (message) => said.push(message.op) };
+  const locks = { request: (name, given) => granted.push(given) };
+  let hubs = 0;
+  const way = electedWay({ locks, channel, makeHub: () => assert.fail('it leads nobody') })({ onHub: () => hubs++, onMessage: () => {} });
+  const leader = { data: { op: 'leader', from: 'another' } };
+  channel.onmessage?.(leader);
+  assert.deepEqual([hubs, said], [0, []]);
+  granted[0]();
+  channel.onmessage(leader);
+  way.send({ op: 'watch', sub: 1 });
+  assert.deepEqual([hubs, said], [1, ['who', 'ask']]);
+});
