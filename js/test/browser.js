@@ -11,7 +11,7 @@ const FLAGS = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev
 export class Browser {
   constructor() {
     this.home = mkdtempSync(path.join(os.tmpdir(), 'rivulet-chromium-'));
-    this.child = spawn(PROGRAM, [...FLAGS, `--user-data-dir=${this.home}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+    this.child = spawn(PROGRAM, [...FLAGS, `--user-data-dir=${this.home}`, 'about:blank'], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true });
     Object.assign(this, { number: 0, waiting: new Map(), complaints: [] });
     let rest = '';
     this.child.stdio[4].setEncoding('utf8').on('data', (piece) => {
@@ -50,9 +50,9 @@ export class Browser {
 
   async close() {
     const ended = new Promise((resolve) => this.child.once('exit', resolve));
-    this.child.kill('SIGKILL');
+    process.kill(-this.child.pid, 'SIGKILL');      // its group: the processes that draw and store are its children
     await ended;
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 

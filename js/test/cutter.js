@@ -45,6 +45,8 @@ export class Cutter {
         client.write(piece.subarray(0, Math.max(0, at - 40 + Math.floor(this.random() * 80))), end);
         return;
       }
+      // A stream that ends by itself leaves its connection open for the next question.
+      if (piece.subarray(-5).toString() === '0\r\n\r\n') this.streaming.delete(client);
       client.write(piece) || (upstream.pause(), client.once('drain', () => upstream.resume()));
     });
   }
