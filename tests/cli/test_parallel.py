@@ -46,7 +46,7 @@ class Parallel(Case):
 
     def test_a_log_of_other_files_is_refused(self):
         names = [self.item('a'), self.item('b')]
-        self.run_all('noop', '--joblog', 'job.log', *names)
+        self.run_all('noop', '--joblog', 'job.log', '--workers', '1', *names)    # so the rows stand in this order
         self.assertIn('its row 1 is "a"', self.refused('noop', '--joblog', 'job.log', '--resume', 'b', 'a'))
         self.assertIn('need the --joblog', self.refused('noop', '--resume', 'a'))
         self.assertIn('--halt is "now"', self.refused('noop', '--halt', 'now', 'a'))
