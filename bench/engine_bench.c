@@ -51,7 +51,7 @@ static void start(struct crew *crew, const struct task *task)
         timer_start(idle->loop, &idle->timer, 0, answer);
 }
 
-static void stop(struct crew *crew, struct token token)
+static void stop(struct crew *crew, struct token token, bool for_good)
 {
 }
 

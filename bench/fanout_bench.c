@@ -62,7 +62,7 @@ static void start(struct crew *crew, const struct task *task)
     rig->tasks[rig->count++] = task->token;
 }
 
-static void stop(struct crew *crew, struct token token)
+static void stop(struct crew *crew, struct token token, bool for_good)
 {
 }
 

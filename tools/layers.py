@@ -15,15 +15,17 @@ MAY_INCLUDE = {
     'core': ['base'],
     'store': ['core', 'os', 'base'],
     'vision': ['os', 'base'],
-    'stage': ['vision', 'core', 'os', 'base'],
+    'expr': ['base'],
+    'stage': ['vision', 'expr', 'core', 'os', 'base'],
     'engine': ['store', 'stage', 'core', 'os', 'base'],
+    'trip': ['engine', 'store', 'stage', 'core', 'os', 'base'],
     'readers': ['store', 'core', 'os', 'base'],
-    'config': ['core', 'os', 'base'],
+    'config': ['expr', 'core', 'os', 'base'],
     'worker': ['stage', 'core', 'os', 'base', 'config'],
     'http': ['os', 'base'],
-    'server': ['http', 'engine', 'readers', 'config', 'stage', 'store', 'core', 'os', 'base'],
+    'server': ['http', 'trip', 'engine', 'readers', 'config', 'stage', 'store', 'core', 'os', 'base'],
     'client': ['os', 'base'],
-    'cli': ['client', 'server', 'http', 'worker', 'engine', 'readers', 'config', 'stage', 'vision', 'store', 'core', 'os', 'base'],
+    'cli': ['client', 'server', 'http', 'worker', 'trip', 'engine', 'readers', 'config', 'stage', 'vision', 'expr', 'store', 'core', 'os', 'base'],
 }
 # Rooms inside a room: what each may include from there, beside itself and the files at its top. Those at the top may include all.
 MAY_INCLUDE_WITHIN = {

@@ -86,6 +86,11 @@ struct event {
             uint32_t in_flight; /* items that may run at once */
             bool ordered;       /* strictly one after another, retries included */
             bool open;          /* items start as they are added, before the seal */
+            int64_t deadline_us;        /* after its creation all that has not ended is skipped; 0 = none */
+            int64_t top_keep;           /* the best so many by score stand in the fold; 0 = none */
+            int64_t stop_count;         /* so many hits are enough: the rest is skipped; 0 = never */
+            double max_cost;            /* of usage.cost: beyond it the job fails; 0 = any */
+            struct bytes webhook;       /* JSON {"url":…}, or empty */
         } created;
         struct {
             int64_t first;      /* index of items[0] */
@@ -95,19 +100,22 @@ struct event {
         struct { int64_t total; } sealed;
         struct { uint32_t leg; enum start_why why; } started;
         struct { uint32_t leg; struct bytes value, stats, usage; } stepped;
-        struct { uint32_t leg; struct bytes remote; } waiting;
+        /* input and prev, here and below: where an item that goes on finds what it has. input: position of the item.stepped whose value the leg
+         * starts from (leg > 0, else 0). prev: position of the leg's newest record.done or record.failed; 0 = it has none */
+        struct { uint32_t leg; struct bytes remote, usage; uint64_t input; } waiting;
         struct {
             uint32_t leg, tries;
             struct bytes error, error_type;
             int64_t due_at_us;
-            uint64_t input;     /* leg > 0: position of the item.stepped whose value the leg starts from; else 0 */
+            uint64_t input, prev;
+            struct bytes remote, usage;         /* remote: as the last item.waiting of this leg told it, or empty */
         } retry;
-        struct { struct bytes result, stats, usage; bool has_score; double score; } done;
-        struct { struct bytes error, error_type, stage; } failed;
+        struct { struct bytes result, stats, usage; bool has_score, hit; double score; } done;
+        struct { struct bytes error, error_type, stage, usage; } failed;
         struct { const struct item_range *ranges; size_t count; struct bytes reason; } skipped;
         struct { struct bytes by, reason; } cancelling;
         struct { enum job_status status; struct bytes summary, error; double seconds; } ended;
-        struct { uint32_t leg; int64_t record; struct bytes value, usage; } record_done;
-        struct { uint32_t leg; int64_t record; struct bytes error, error_type; } record_failed;
+        struct { uint32_t leg; int64_t record; uint64_t input, prev; struct bytes value, usage; bool has_score, hit; double score; } record_done;
+        struct { uint32_t leg; int64_t record; uint64_t input, prev; struct bytes error, error_type, stage, usage; bool dropped; } record_failed;
     };
 };

@@ -39,7 +39,13 @@ struct job_added {         /* where the items came from: one items.added event e
     uint64_t pos;
 };
 
-enum { JOB_SUMS_MAX = 16 };
+struct job_best {          /* one of the best by score: an item, or a record of one */
+    double score;
+    int64_t item, record;  /* record -1 = the item itself */
+    uint64_t pos;          /* of its item.done or record.done */
+};
+
+enum { JOB_SUMS_MAX = 16, JOB_TOP_MAX = 1000 };
 
 struct job {
     /* from job.created */
@@ -70,6 +76,17 @@ struct job {
     size_t added_count, added_room;
     struct job_sum sums[JOB_SUMS_MAX];
     size_t sums_count;
+    struct job_sum usage[JOB_SUMS_MAX];    /* of what was used, over all words of items and records, failed ones too */
+    size_t usage_count;
+    struct { int64_t completed, failed, dropped; } records;
+    struct job_best *top;          /* owned; a heap with the worst first, so that a newcomer costs O(log top_keep) */
+    size_t top_count;
+    uint64_t top_revision;         /* how often it has changed */
+    int64_t top_keep, stop_count, hits;
+    double max_cost;
+    int64_t deadline_us;           /* wall; 0 = none */
+    char *webhook;                 /* owned JSON, or "" */
+    bool failing;                  /* the rest was skipped because the job has failed: it ends as error */
 };
 
 struct job *job_new(void);                    /* an empty one, before its first event */
@@ -84,6 +101,8 @@ int job_apply(struct job *job, const struct event *event, struct problem *proble
 void job_let_go(struct job *job);
 
 int job_progress(const struct job *job);                  /* overall_progress, 0–100; never falls */
+bool job_enough(const struct job *job);                   /* as many hits as were wanted */
+bool job_too_dear(const struct job *job);                 /* usage.cost is beyond max_cost */
 bool job_over(const struct job *job);                     /* sealed (or cut off) and every item has ended: due for job.ended */
 enum job_status job_end_status(const struct job *job);    /* what job.ended will say, were it accepted now */
 bool item_ended(const struct item *item);

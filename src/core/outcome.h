@@ -17,6 +17,22 @@ struct outcome {
     struct bytes error;         /* sentence; RETRY and FAIL */
     struct bytes error_type;    /* "validation", "processing", "timeout", "crash" */
     struct bytes stage;         /* the stage that failed, may be empty */
+    struct bytes usage;         /* JSON object name → number: what it took ("calls", "tokens_in", "tokens_out", "cost" in $ …), whatever came of it; or empty */
+    bool has_score, hit;        /* DONE: for the job's best, and for what its `stop` counts */
+    double score;
+    int64_t retry_after_us;     /* RETRY: not before that time is over; 0 = the leg's back-off alone */
+    bool fail_job;              /* FAIL: the whole job ends with it (on_error: fail_job) */
+};
+
+/* What one record of an item's leg came to. A record that is dropped is neither a result nor an error. */
+struct record_outcome {
+    int64_t record;             /* from 0, as the leg's input has them */
+    bool failed, dropped;
+    struct bytes value;         /* JSON; done */
+    const struct sha *blob;     /* as above */
+    struct bytes error, error_type, stage, usage;
+    bool has_score, hit;
+    double score;
 };
 
 /* The fence: who may speak for an item. On one machine the holder is this opening of the store. */

@@ -11,6 +11,9 @@ void pipeline_free(struct pipeline *pipeline)
         return;
     for (size_t i = 0; i < pipeline->legs_count; i++)
         free(pipeline->legs[i].stages);
+    for (size_t i = 0; i < pipeline->legs_count; i++)
+        free(pipeline->legs[i].marks);
+    json_drop(&pipeline->tree);
     free(pipeline->text);
     free(pipeline->name);
     free(pipeline->result_key);

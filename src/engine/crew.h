@@ -12,6 +12,11 @@ struct task {
     struct bytes params;        /* JSON object: the job's parameters */
     struct bytes name, type;    /* of the item */
     struct bytes trace;         /* traceparent of the job, or empty */
+    struct bytes key;           /* of the item: the client's own, or its batch's group */
+    struct bytes variables;     /* JSON object for expressions: params, vars, batch, job, item, now (expr/expr.h) */
+    struct bytes remote;        /* what an earlier attempt or opening told by `waiting`, or empty */
+    bool has_records;           /* some of the leg's records are done: store_records() */
+    const struct pipeline *pipeline;      /* lives as long as the store */
     struct bytes value;         /* inline JSON input, or empty */
     int input_fd;               /* the input as a file opened read-only, or -1; the crew closes it in every case */
     int64_t timeout_us;         /* from the moment the worker has the task */
@@ -24,6 +29,9 @@ struct crew_client {
      * Exactly one per started task that was not stopped; a crash or a deadline is an outcome too (RETRY, error_type "crash" or
      * "timeout"). After a kill for a deadline the worker's socket is drained, and what comes is offered with late = true. */
     void (*outcome)(void *data, struct token token, const struct outcome *outcome, bool late);
+    /* The remote side works (item.waiting), and a record has ended. False: fenced; the crew forgets the task. */
+    bool (*waiting)(void *data, struct token token, struct bytes remote, struct bytes usage);
+    bool (*record)(void *data, struct token token, const struct record_outcome *record);
     /* A live sign of life; says nothing that no event will say. */
     void (*hint)(void *data, struct token token, int percent, struct bytes status);
     /* A slot may have become free without an outcome (a replaced worker is ready). */
@@ -34,7 +42,9 @@ struct crew;
 struct crew_ops {
     size_t (*slots_free)(struct crew *crew);                       /* tasks that can be started right now */
     void (*start)(struct crew *crew, const struct task *task);     /* only when slots_free() > 0; views borrowed during the call */
-    void (*stop)(struct crew *crew, struct token token);           /* kill it; no outcome follows; unknown tokens are ignored */
+    /* Kill it; no outcome follows; unknown tokens are ignored. for_good: its job has ended, what it has begun elsewhere is to be called off; else the
+     * program ends, and the next opening goes on. */
+    void (*stop)(struct crew *crew, struct token token, bool for_good);
 };
 
 struct crew {

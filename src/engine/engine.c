@@ -120,15 +120,15 @@ static void launch(struct errand *errand)
     }
     const struct leg *leg = &claim->pipeline->legs[claim->leg];
     const struct job *job = live_job(claim->live);
-    struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages), .params = bytes_of(job->params),
+    struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages), .variables = bytes_of(job->params),
                         .trace = bytes_of(job->trace), .name = claim->name, .type = claim->type,
                         .value = claim->value, .input_fd = input_fd, .timeout_us = leg->timeout_us};
-    engine->options.crew->ops->start(engine->options.crew, &task);
+    engine->options.crews[ROOM_WORKER]->ops->start(engine->options.crews[ROOM_WORKER], &task);
 }
 
 static bool slot_free(struct engine *engine)
 {
-    return engine->options.crew->ops->slots_free(engine->options.crew) > 0;
+    return engine->options.crews[ROOM_WORKER]->ops->slots_free(engine->options.crews[ROOM_WORKER]) > 0;
 }
 
 static void launch_ready(struct engine *engine)
@@ -257,7 +257,7 @@ static void store_ended(void *data, struct live *live)
         if (errand->claim.token.job != job)
             continue;
         if (errand->launched)
-            engine->options.crew->ops->stop(engine->options.crew, errand->claim.token);
+            engine->options.crews[ROOM_WORKER]->ops->stop(engine->options.crews[ROOM_WORKER], errand->claim.token, true);
         errand_end(errand);
     }
     run_soon(engine);
@@ -267,7 +267,7 @@ static void store_ended(void *data, struct live *live)
 
 static size_t slots(struct engine *engine)
 {
-    size_t free_now = engine->options.crew->ops->slots_free(engine->options.crew);
+    size_t free_now = engine->options.crews[ROOM_WORKER]->ops->slots_free(engine->options.crews[ROOM_WORKER]);
     return free_now > engine->waiting ? free_now - engine->waiting : 0;
 }
 
@@ -332,7 +332,7 @@ struct engine *engine_new(const struct engine_options *options)
     list_init(&engine->errands);
     list_init(&engine->pins);
     list_init(&engine->retries);
-    options->crew->client = (struct crew_client){engine, crew_outcome, crew_hint, crew_free};
+    options->crews[ROOM_WORKER]->client = (struct crew_client){.data = engine, .outcome = crew_outcome, .hint = crew_hint, .free = crew_free};
     struct store_client client = {engine, store_due, store_ended};
     store_set_client(options->store, &client);
     run_soon(engine);
@@ -347,7 +347,7 @@ void engine_free(struct engine *engine)
     LIST_EACH(link, &engine->errands) {
         struct errand *errand = LIST_OF(link, struct errand, link);
         if (errand->launched)
-            engine->options.crew->ops->stop(engine->options.crew, errand->claim.token);
+            engine->options.crews[ROOM_WORKER]->ops->stop(engine->options.crews[ROOM_WORKER], errand->claim.token, false);
         errand_end(errand);
     }
     for (struct list *link; (link = list_pop(&engine->pins));) {    /* still pinned: their events may yet become durable */
@@ -356,7 +356,7 @@ void engine_free(struct engine *engine)
         free(pin);
     }
     store_set_client(engine->options.store, &(struct store_client){0});
-    engine->options.crew->client = (struct crew_client){0};
+    engine->options.crews[ROOM_WORKER]->client = (struct crew_client){0};
     free(engine);
 }
 

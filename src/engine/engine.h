@@ -29,7 +29,7 @@ struct engine_world {
 struct engine_options {
     struct engine_world world;
     struct store *store;                           /* opened; its client becomes the engine */
-    struct crew *crew;                             /* its client becomes the engine */
+    struct crew *crews[ROOM_COUNT];                /* their client becomes the engine; NULL = legs of that room fail */
     int64_t retention_us;                          /* ended jobs are removed after this; 0 = never */
 };
 

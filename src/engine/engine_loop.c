@@ -85,7 +85,7 @@ struct engine_loop *engine_loop_new(struct loop *loop, struct store *store, stru
     self->loop = loop;
     self->blobs = blobs;
     struct engine_options options = {.world = {self, own_now_us, own_wall_us, run_at, open_blob, pin_blob, unpin_blob},
-                                     .store = store, .crew = crew, .retention_us = retention_us};
+                                     .store = store, .crews = {crew}, .retention_us = retention_us};
     self->engine = engine_new(&options);
     return self;
 }

@@ -25,7 +25,7 @@ static void start(struct crew *crew, const struct task *task)
     here.started++;
 }
 
-static void stop(struct crew *crew, struct token token)
+static void stop(struct crew *crew, struct token token, bool for_good)
 {
     for (size_t i = 0; i < here.busy; i++)
         if (here.running[i].token.job == token.job && here.running[i].token.item == token.item) {
@@ -46,7 +46,7 @@ static void open_engine(void)
     begin();
     memory_auto(bench.log, true);
     here = (struct here){.crew.ops = &ops};
-    struct engine_options options = {.world = {.now_us = now_us, .wall_us = wall_us, .run_at = run_at}, .store = bench.store, .crew = &here.crew};
+    struct engine_options options = {.world = {.now_us = now_us, .wall_us = wall_us, .run_at = run_at}, .store = bench.store, .crews = {&here.crew}};
     here.engine = engine_new(&options);
 }
 

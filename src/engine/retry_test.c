@@ -15,7 +15,7 @@ static void no_start(struct crew *crew, const struct task *task)
 {
 }
 
-static void no_stop(struct crew *crew, struct token token)
+static void no_stop(struct crew *crew, struct token token, bool for_good)
 {
 }
 
@@ -53,7 +53,7 @@ static void engine_up(void)
     static const struct crew_ops ops = {no_slots, no_start, no_stop};
     here.crew.ops = &ops;
     here.engine = engine_new(&(struct engine_options){.world = {NULL, now_us, wall_us, run_at, open_blob, pin_blob, unpin_blob},
-                                                      .store = bench.store, .crew = &here.crew});
+                                                      .store = bench.store, .crews = {&here.crew}});
 }
 
 static void begin_retry(void)

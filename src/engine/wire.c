@@ -70,9 +70,9 @@ void wire_task(struct buf *head, struct buf *body, const struct task *task)
         json_put_bytes(head, "trace", task->trace);
     if (task->input_fd >= 0)
         json_put_flag(head, "input", true);
-    json_put_int(head, "params", (int64_t)task->params.count);
+    json_put_int(head, "variables", (int64_t)task->variables.count);
     json_close(head, '}');
-    buf_put(body, task->params);
+    buf_put(body, task->variables);
     buf_put(body, task->value);
 }
 

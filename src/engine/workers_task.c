@@ -293,7 +293,7 @@ static void start(struct crew *crew, const struct task *task)
         close(task->input_fd);
 }
 
-static void stop(struct crew *crew, struct token token)
+static void stop(struct crew *crew, struct token token, bool for_good)
 {
     struct workers *workers = (struct workers *)crew;
     for (size_t i = 0; i < workers->options.count; i++) {

@@ -40,7 +40,7 @@ static void copy(char *to, size_t room, struct bytes from)
 
 static void start_item(int item, const char *value, int input_fd, int64_t timeout_us)
 {
-    struct task task = {.token = {1, item, 1, 5}, .stages = BYTES("[\"noop\"]"), .params = BYTES("{}"), .name = BYTES("a \"name\"\n.jpg"),
+    struct task task = {.token = {1, item, 1, 5}, .stages = BYTES("[\"noop\"]"), .variables = BYTES("{}"), .name = BYTES("a \"name\"\n.jpg"),
                         .type = BYTES("image/jpeg"), .value = bytes_of(value), .input_fd = input_fd, .timeout_us = timeout_us};
     seen.crew->ops->start(seen.crew, &task);
 }
@@ -125,7 +125,7 @@ static void open_crew(size_t count, const char *stage, struct blobs *blobs)
     struct workers_options options = {.exe = exe(), .count = count, .stages = &stage, .stages_count = 1, .outfit = STAGE_OUTFIT_EMPTY,
                                       .blobs = blobs, .ready = on_ready, .broken = on_broken};
     CHECK_INT(workers_start(seen.loop, &options, &seen.crew, &problem), 0);
-    seen.crew->client = (struct crew_client){NULL, on_outcome, on_hint, on_free};
+    seen.crew->client = (struct crew_client){.outcome = on_outcome, .hint = on_hint, .free = on_free};
     timer_start(seen.loop, &tick, 10000, on_tick);
 }
 
@@ -285,9 +285,9 @@ TEST(a_stopped_task_has_no_outcome)
     open_crew(1, "noop", NULL);
     UNTIL(workers_ready(seen.crew));
     start_item(0, "{\"noop\":{\"hang\":true}}", -1, 10000000);
-    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 2, 5});      /* another attempt: not ours */
+    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 2, 5}, true);      /* another attempt: not ours */
     CHECK_INT(workers_ready(seen.crew), 1);
-    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 1, 5});
+    seen.crew->ops->stop(seen.crew, (struct token){1, 0, 1, 5}, true);
     int frees = seen.frees;
     UNTIL(seen.frees > frees);
     start_item(1, "{}", -1, 10000000);
@@ -424,7 +424,7 @@ TEST(a_long_result_becomes_a_blob)
     start_item(1, value, -1, 10000000);          /* the same worker, a new output; its outcome is given up */
     while (seen.crew->ops->slots_free(seen.crew) == 0 && workers_ready(seen.crew)) {
         loop_turn(seen.loop, true);
-        seen.crew->ops->stop(seen.crew, (struct token){1, 1, 1, 5});
+        seen.crew->ops->stop(seen.crew, (struct token){1, 1, 1, 5}, true);
     }
     UNTIL(seen.crew->ops->slots_free(seen.crew));
     close_crew();

@@ -192,7 +192,7 @@ static bool take_input(const struct stage_task *task, struct buf *ret, struct st
 
 static bool takes_text(const struct stage_task *task)
 {
-    JSON_OWNED struct json_object *params = task->params.count ? json_parse(task->params, NULL) : NULL;
+    JSON_OWNED struct json_object *params = task->variables.count ? json_parse(task->variables, NULL) : NULL;
     return params && json_get_bool(params, "text", false);
 }
 

@@ -108,7 +108,7 @@ static void wish_in_file(const struct stage_task *task, struct stage_outcome *ou
 
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
-    wish_from(task->params, NULL, task, outcome);
+    wish_from(task->variables, NULL, task, outcome);
     wish_inside(task->value, task, outcome);
     wish_in_file(task, outcome);
     if (outcome->verdict != STAGE_DONE || outcome->value.count)

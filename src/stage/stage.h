@@ -46,7 +46,8 @@ struct stage_task {
     struct bytes trace;        /* traceparent (W3C) of its job, for requests that the stage makes; may be empty */
     int input_fd;              /* its bytes, read with pread/mmap from offset 0; -1 = none, then `value` is the input */
     struct bytes value;        /* JSON from the item's earlier leg or its inline input; may be empty */
-    struct bytes params;       /* JSON object of the stage's settings; may be empty */
+    struct bytes variables;    /* JSON object for expressions: params, vars, batch, job, item, now …; may be empty */
+    struct bytes settings;     /* JSON object: the stage's `with`; may be empty */
     void (*hint)(void *hint_data, int percent, const char *status);     /* may be NULL; "ocr" 20, "matching" 70; static texts */
     void *hint_data;
 };
@@ -69,7 +70,10 @@ struct stage_outcome {
     struct stage_stat stats[STAGE_STATS_MAX];      /* decklists give "accuracy" in %, and "cpu_ms" */
     size_t stats_count;
     struct problem error;                          /* a sentence for the item's sender */
-    const char *error_type;                        /* static: "validation" (the input is at fault) or "processing" */
+    bool has_score, hit;                           /* of the stage `tail` alone: see core/outcome.h */
+    double score;
+    bool fail_job;                                 /* FAIL: the whole job ends with it */
+    const char *error_type;                        /* static: "validation" (the input is at fault), "processing" or "expression" */
 };
 
 struct stage_kind {

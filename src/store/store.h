@@ -89,6 +89,12 @@ struct store_job {
     struct bytes key;
     struct sha print;                     /* of what was asked for: a repeat must have the same */
     int64_t key_ttl_us;
+    /* What its pipeline's programs came to for it: see job.created. */
+    int64_t deadline_us, top_keep, stop_count;
+    double max_cost;
+    struct bytes webhook;
+    const char *const *readers;           /* names of outward readers that have to see all of it: their rows are written with its job.created */
+    size_t readers_count;                 /* at most LIMIT_JOB_READERS */
 };
 /* All of these accept events at once; show nothing that rests on them before store_when(store_pos()). */
 /* NULL when the texts and params are too large for an event (LIMIT_BODY_BYTES). An ordered job has one item in flight. */
@@ -107,6 +113,7 @@ struct live *store_get_number(struct store *store, int64_t job);
 /* The same with a look at the disk. `done` is called once: at once when the answer is in memory, else later from the loop. live is
  * borrowed, NULL = there is no such job. */
 typedef void store_found_fn(void *data, struct live *live);
+typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data);
 /* The job that (owner, key) names, pending ones included: so equal posts at one time find the first. `live` is borrowed, NULL = no job has
  * that key, and one may be created with it in this very call. A key whose job was cut off before its seal is free again. */
@@ -155,7 +162,9 @@ struct claim {
     struct live *live;                    /* one reference */
     const struct pipeline *pipeline;
     uint32_t leg;
-    struct bytes name, type;
+    struct bytes name, type, key;
+    struct bytes remote;                  /* what the item's last item.waiting of this leg told, or empty */
+    bool has_records;                     /* it has record.done or record.failed of this leg: store_records() */
     bool has_blob;                        /* the input is this blob … */
     struct sha blob;
     struct bytes path;                    /* … or this file … */
@@ -169,7 +178,9 @@ void claim_done(struct claim *claim);
  * becomes durable at store_pos(); do not launch before. STORE_NONE: nothing is due now (something may become so: see the two
  * callbacks). Items refused at intake are failed on the way. */
 enum { STORE_CLAIMED, STORE_NONE };
-int store_claim(struct store *store, struct claim *ret);
+int store_claim(struct store *store, struct claim *ret);      /* of any room */
+/* The same for legs of those rooms only (a bit for each enum room): the others' turns are not lost. */
+int store_claim_for(struct store *store, unsigned rooms, struct claim *ret);
 
 /* An outcome. STORE_FENCED: it came too late and was dropped and counted. STORE_STEPPED: the item keeps its slot and goes on
  * with the next leg: *ret_next (may be NULL when the caller knows there is one leg) is filled like a claim; launch it when
@@ -177,6 +188,38 @@ int store_claim(struct store *store, struct claim *ret);
  * which store_claim hands out when it is its turn. */
 enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
+
+/* A word of an item that goes on; the same fence. STORE_ACCEPTED or STORE_FENCED.
+ * store_waiting: the remote side works: the item gives its slot back until its outcome. `remote` (JSON, ≤ LIMIT_REMOTE_BYTES) comes back with the claim of
+ * a later attempt, and after a restart, when the item is adopted with the attempt that it has.
+ * store_record: one record of a leg has ended: whoever goes on with the leg after a crash or a retry does not do it again. */
+int store_waiting(struct store *store, struct token token, struct bytes remote, struct bytes usage);
+int store_record(struct store *store, struct token token, const struct record_outcome *record);
+/* The record.done and record.failed of the leg that an item is at, newest first: `done` once, at once or later, with all of them; error < 0: the log
+ * could not be read. Rows are borrowed. */
+void store_records(struct store *store, struct live *live, int64_t item, store_rows_fn *done, void *data);
+
+/* End a job before all is done: what has not ended is skipped. reason: "enough", "deadline" (its results count: completed, unless nothing was),
+ * "job_failed", "budget" (error, with that sentence). 0 = done now, 1 = it had ended. The store does it by itself when there are hits enough,
+ * the deadline is over or max_cost is passed. */
+int store_stop(struct store *store, struct live *live, const char *reason, struct bytes error);
+
+/* ---- the cache of results ---- */
+
+/* Results by key, beside the log: losing one costs work, nothing else. Keys are hashes of what names the work. `got` once, at once or later: values[i].at
+ * NULL = there is none that is still good. At most LIMIT_CACHE_KEYS at a time. */
+typedef void store_cached_fn(void *data, const struct bytes *values, size_t count);
+void store_cache_get(struct store *store, const struct sha *keys, size_t count, store_cached_fn *got, void *data);
+/* Written some time later; a failure is told on standard error and nowhere else. Values over LIMIT_BODY_BYTES are not kept. */
+void store_cache_put(struct store *store, const struct sha *key, struct bytes value, int64_t ttl_us);
+
+/* ---- outward readers ---- */
+
+/* Their durable cursors: how far a reader of that name has brought a job to the other side. A job that a reader is behind of is not removed. */
+typedef void store_reader_fn(void *data, int64_t job, uint64_t seq);
+void store_readers(struct store *store, const char *name, store_reader_fn *each, void *data);       /* those of the opening, from memory */
+void store_reader_set(struct store *store, const char *name, int64_t job, uint64_t seq);            /* written behind, in order */
+void store_reader_drop(struct store *store, const char *name, int64_t job);                         /* all of it is there, or it was given up */
 
 /* Move items whose back-off is over to the due ones, end open jobs that fell silent, let go of jobs that nobody needs; answers when to
  * call again (monotonic µs, INT64_MAX = no need). */
@@ -238,6 +281,5 @@ void store_states(struct store *store, struct live *live, int64_t from, store_it
 /* From the disk: `done` is called from the loop with ≤ LIMIT_READ_ROWS rows (borrowed; ref to keep). count 0 with error < 0: it
  * could not be read. The request may be given up with store_read_drop: then `done` is never called. NULL when it was answered at once. */
 struct store_read;
-typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 struct store_read *store_read(struct store *store, struct live *live, uint64_t from_seq, store_rows_fn *done, void *data);
 void store_read_drop(struct store_read *read);        /* NULL does nothing */

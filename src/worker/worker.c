@@ -321,9 +321,9 @@ static bool task_read(struct job *job, const struct frame *frame)
 {
     struct json_object *head = job->head;
     bool has_input = json_get_bool(head, "input", false);
-    int64_t params = json_get_int(head, "params", 0);
-    if (!bytes_equal(json_get_bytes(head, "frame"), BYTES("task")) || frame->fds_count != (has_input ? 2 : 1) || params < 0 ||
-        (uint64_t)params > frame->body.count)
+    int64_t variables = json_get_int(head, "variables", 0);
+    if (!bytes_equal(json_get_bytes(head, "frame"), BYTES("task")) || frame->fds_count != (has_input ? 2 : 1) || variables < 0 ||
+        (uint64_t)variables > frame->body.count)
         return false;
     job->output_fd = frame->fds[has_input];
     job->stage = "";
@@ -332,8 +332,8 @@ static bool task_read(struct job *job, const struct frame *frame)
         .type = json_get_bytes(head, "type"),
         .trace = json_get_bytes(head, "trace"),
         .input_fd = has_input ? frame->fds[0] : -1,
-        .params = {frame->body.at, (size_t)params},
-        .value = {frame->body.at + params, frame->body.count - (size_t)params},
+        .variables = {frame->body.at, (size_t)variables},
+        .value = {frame->body.at + variables, frame->body.count - (size_t)variables},
         .hint = hint,
         .hint_data = job,
     };

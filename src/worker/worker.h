@@ -4,8 +4,8 @@
  *   init     ← {"frame":"init","stages":[name…],"engine":"auto"|"onnx"|"tesseract","catalogue":path,"model":path,"keys":path,"library":path,
  *              "tessdata":path,"image_bytes_max":n,"image_pixels_max":n,"files":[which of catalogue, model, keys come as descriptors, in order]}
  *   ready    → {"frame":"ready","seconds":s,"loaded":{stage:{…what it says of itself}…}}, or {"frame":"ready","error":sentence} and the end
- *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name…],"name":text,"type":text,"input":is there one,"params":bytes of
- *              them}, body: params, then the input value; descriptors: the input if there is one, then the output
+ *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name…],"name":text,"type":text,"input":is there one,"variables":bytes of
+ *              them}, body: variables, then the input value; descriptors: the input if there is one, then the output
  *   hint     → {"frame":"hint","percent":n,"status":text}
  *   outcome  → {"frame":"outcome","item":n,"attempt":n,"verdict":"done"|"retry"|"fail","output":bytes in the output, 0 = the value is the body,
  *              "stats":{…},"error":sentence,"error_type":text,"stage":name,"last":true = replace me}, body: value

@@ -197,7 +197,7 @@ static void start(struct crew *crew, const struct task *task)
         close(task->input_fd);
 }
 
-static void stop(struct crew *crew, struct token token)
+static void stop(struct crew *crew, struct token token, bool for_good)
 {
     struct sim *sim = of(crew);
     for (unsigned i = 0; i < sim->temper.slots; i++) {

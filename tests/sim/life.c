@@ -119,7 +119,7 @@ static void boot(struct sim *sim, struct happening *happening)
     model_started(sim);
     crew_boot(sim);
     struct engine_options options = {.world = {.data = sim, .now_us = now_us, .wall_us = wall_us, .run_at = run_at, .open_blob = open_blob},
-                                     .store = sim->store, .crew = &sim->crew,
+                                     .store = sim->store, .crews = {&sim->crew},
                                      .retention_us = sim->temper.prunes ? 20 * SECOND : 0};
     sim->engine = engine_new(&options);
     sim->drained = false;

@@ -1,0 +1,27 @@
+/* Asking a worker something in the midst of a trip: expressions over a value, rows out of a file. The asker stands over a small crew of its own, whose
+ * tasks are short, so that a page that is being read for 20 s delays nobody's poll. It is that crew's client.
+ *
+ * Answers are outcomes of the crew: a crash or a deadline too. A blob in an answer comes pinned; whoever gets it lets the pin go.
+ * At most LIMIT_ASKS wait in line; callers are bounded by what they hold (trips, orders).
+ *
+ * Thread: loop. */
+#pragma once
+#include "engine/crew.h"
+
+struct asker;
+struct asker *asker_new(struct crew *crew);        /* takes the crew's client; the crew is borrowed */
+void asker_free(struct asker *asker);              /* nobody is answered any more */
+
+struct ask_want {
+    struct bytes stages;           /* JSON array of one stage object, e.g. [{"stage":"eval","with":{"programs":{…}}}] */
+    struct bytes variables;        /* JSON object: params, vars, batch, job, item, now … (expr/expr.h) */
+    struct bytes value;            /* inline JSON, or empty */
+    int input_fd;                  /* the input as a file, or -1; taken over */
+    struct bytes type;             /* media type of that file, may be empty */
+    int64_t timeout_us;            /* 0 = 10 s */
+};
+struct ask;
+typedef void ask_fn(void *data, const struct outcome *outcome);      /* views borrowed during the call */
+/* Views are copied. Never answers inside this call. */
+struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *done, void *data);
+void ask_drop(struct ask *ask);                    /* `done` is not called; not after `done`. NULL does nothing */

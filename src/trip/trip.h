@@ -1,0 +1,84 @@
+/* Inside trips: one trip, and what a kind of stage has to be able to do. One file a kind and one line in kinds.c.
+ *
+ *     begin ──▶ (asks, calls, timers, in any order) ──▶ step_done | step_failed, once
+ *
+ * A *step* is one stage with one input: an item's value (its leg has one such stage), or one record of it (records.c runs a leg's stages over each
+ * record). What a step needs stands in it; where its result goes is not its business. Thread: loop. */
+#pragma once
+#include "core/pipeline.h"
+#include "trip/limiter.h"
+#include "trip/trips.h"
+
+struct json_object;
+struct step;
+
+struct step_kind {
+    const char *name;
+    size_t size;                                   /* of the struct that begins with struct step */
+    void (*begin)(struct step *step);
+    /* It is of no interest any more. for_good: its job ended or was cancelled (a remote job is cancelled at the other side); else the program ends and
+     * the next opening goes on. Asks and calls of the step itself are dropped by the caller. */
+    void (*stop)(struct step *step, bool for_good);
+    void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
+};
+extern const struct step_kind step_http, step_llm, step_remote_job;
+const struct step_kind *step_kind_find(struct bytes name);             /* NULL = no stage that leaves the machine */
+
+/* What came of a step. Views borrowed during the call. */
+struct step_result {
+    struct bytes value;            /* JSON; done */
+    const struct sha *blob;        /* not NULL: value is {"blob":…}, pinned */
+    struct bytes usage;            /* JSON object of numbers, or empty; failures too may have cost something */
+    const char *error_type;        /* failed: "network", "timeout", "status", "validation", "expression", "invalid_json", "budget", "remote" … */
+    struct bytes error;            /* a sentence */
+    bool retry;                    /* another attempt may succeed: the stage's `retry.on` was asked already (step_may_retry) */
+    int64_t retry_after_us;
+};
+
+struct step {
+    const struct step_kind *kind;
+    struct trips *trips;
+    struct trip *trip;
+    struct json_object *stage;     /* {"stage","name","with",…}, borrowed from the pipeline */
+    struct limiter *limiter;       /* shared by all steps of the stage with the same host and key; NULL until the kind has asked limiter_of() */
+    struct bytes value;            /* its input, JSON text; borrowed, lives as long as the step. {"blob":…} inputs come as input_fd instead */
+    int input_fd;                  /* or -1; the step's */
+    int64_t record;                /* -1 = the item itself */
+    struct bytes remote;           /* what an earlier attempt or opening told by step_waiting, or empty */
+    uint32_t attempt;
+    struct bytes idempotency_key;  /* the same for all attempts of this step: job-item-leg[-record] */
+    struct ask *ask;               /* under way, or NULL: one of each at a time */
+    struct fetch_call *call;
+    struct timer timer;
+    void (*done)(struct step *step, const struct step_result *result);     /* the trip's or the record's */
+    void *done_data;
+};
+
+/* For kinds. Each ends what was under way of its sort before. */
+/* Evaluate programs over the step's input (or `value`): {"name":"program",…} → the answer {"name":value,…}. `got` with NULL = it failed, and the step
+ * has been failed already. Variables are the trip's, with `more` (JSON members `"id":…,"poll":…` without braces, or empty) added. */
+void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more, void (*got)(struct step *step, struct json_object *answer));
+void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);          /* data = step */
+/* One call within the stage's limiter: waits for its turn, tells the limiter what came (429 and Retry-After pause everybody), and a call that was
+ * refused with 429 waits and goes out again. Secrets in headers are resolved here: {"$env":"NAME"} */
+struct step_call {
+    struct fetch_request request;
+    int64_t tokens;                /* taken from the token bucket, an estimate; step_settle() corrects it */
+};
+void step_call(struct step *step, const struct step_call *call, fetch_fn *got);      /* data = step */
+void step_sleep(struct step *step, int64_t delay_us, void (*woken)(struct step *step));
+/* item.waiting: the remote side works. Only for the item itself. False: fenced, the step is being stopped. */
+bool step_waiting(struct step *step, struct bytes remote);
+void step_end(struct step *step, const struct step_result *result);                  /* frees the step */
+void step_fail(struct step *step, const char *error_type, bool retry, int64_t retry_after_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Is this end of a call among the stage's `retry.on` (default network, timeout, 408, 425, 429, 5xx)? `name` for others ("invalid_json"). */
+bool step_may_retry(const struct step *step, const struct fetch_answer *answer, const char *name);
+/* The failure that an answer is, with the stage's name, host, status and the first words of its body. */
+void step_fail_answer(struct step *step, const struct fetch_answer *answer);
+/* A text that may be {"$env":"NAME"}: from the environment. False and the step failed when it is not set. Never shown anywhere. */
+bool step_secret(struct step *step, struct json_object *from, struct buf *ret);
+/* Headers of {"auth":{"bearer"|"basic"|"header"…},"headers":{…}} of a `with`, as lines; false: failed. */
+struct headers { struct buf text; struct bytes lines[32]; size_t count; };
+bool step_headers(struct step *step, struct json_object *with, struct headers *ret);
+void headers_add(struct headers *headers, const char *name, struct bytes value);
+void headers_done(struct headers *headers);
