@@ -27,6 +27,17 @@
 #define LIMIT_OPEN_SILENCE_US (15 * 60 * 1000000LL)/* an open job without a new item so long is ended */
 #define LIMIT_OPEN_ITEMS (4 * 1024 * 1024)         /* items of open jobs in memory, 16 bytes each; beyond it 429 */
 
+/* Results by key, and readers that go outwards. */
+#define LIMIT_CACHE_KEYS 64                        /* results asked for at a time: bounds the answer at 4 MiB */
+#define LIMIT_CACHE_BYTES (256LL * 1024 * 1024)    /* bytes of all results on disk; the first to expire go first */
+#define LIMIT_CACHE_ROW_BYTES 128                  /* what a result takes on disk besides its value, roughly: bounds how many small ones there are */
+#define LIMIT_CACHE_MEMORY_BYTES (4 * 1024 * 1024) /* bytes of the results written last: they are found before they are on disk */
+#define LIMIT_CACHE_QUEUED_BYTES (16 * 1024 * 1024)/* bytes of results that wait for the disk; beyond it they are dropped: they cost work, nothing else */
+#define LIMIT_READERS_QUEUED 65536                 /* cursors that wait for the disk; beyond it they are dropped: something is sent a second time */
+#define LIMIT_SIDE_ROWS 256                        /* results and cursors in one commit: events never wait longer for it than some ms … */
+#define LIMIT_SIDE_BYTES (1024 * 1024)             /* … and bytes of them; at least one goes */
+#define LIMIT_JOB_READERS 4                        /* readers that have to see one job: there are two kinds */
+
 /* Events. */
 #define LIMIT_BODY_BYTES (64 * 1024)               /* bytes of an event's body, an inline value or an inline result; a longer value is a blob */
 #define LIMIT_ROW_BYTES (96 * 1024)                /* bytes of a whole row: one inline value and the fields around it */
@@ -102,6 +113,7 @@
 /* Intake on the job face. */
 #define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */
 #define LIMIT_VALUE_BYTES (48 * 1024)              /* bytes of an item's JSON value kept in its event; a longer one is a blob */
+#define LIMIT_BATCHES_BYTES (64 * 1024 * 1024)     /* of inputs held back so that those that the cache knows come first; beyond it they go as they come */
 #define LIMIT_VALUE_DEPTH 24                       /* arrays and objects inside one another in a value: events and documents go around it */
 #define LIMIT_JSON_BODY_BYTES (64 * 1024 * 1024)   /* bytes of a body that is one JSON document; JSON Lines have no such limit */
 #define LIMIT_IN_FLIGHT 1000                       /* items at once that one job may ask for */

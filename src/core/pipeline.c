@@ -122,3 +122,13 @@ struct pipeline *pipeline_parse(struct bytes text, struct problem *problem)
     pipeline_free(pipeline);
     return NULL;
 }
+
+struct sha pipeline_cache_key(const struct pipeline *pipeline, struct bytes stage, struct bytes key)
+{
+    struct sha_stream *hash = sha_new();
+    sha_add(hash, (struct bytes){pipeline->name, strlen(pipeline->name) + 1});
+    sha_add(hash, stage);
+    sha_add(hash, (struct bytes){"", 1});
+    sha_add(hash, key);
+    return sha_end(hash);
+}

@@ -76,3 +76,6 @@ struct pipeline {
 /* NULL and a problem naming the field when the text is no pipeline. Free with pipeline_free. */
 struct pipeline *pipeline_parse(struct bytes text, struct problem *problem);
 void pipeline_free(struct pipeline *pipeline);
+
+/* The name under which the cache keeps what a stage made of something: a hash over the pipeline's name, the stage's and the key (JSON text). */
+struct sha pipeline_cache_key(const struct pipeline *pipeline, struct bytes stage, struct bytes key);

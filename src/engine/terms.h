@@ -1,0 +1,24 @@
+/* The terms of a new job: what its pipeline says, with the parameters that were given filled in. Everything is settled before job.created, so that
+ * the fold never has to look at a pipeline. Pure. */
+#pragma once
+#include "base/buf.h"
+#include "base/problem.h"
+#include "store/store.h"
+
+struct terms {
+    char *params;                  /* owned JSON object: those given, with defaults; NULL = none were given and none are declared */
+    char *webhook;                 /* owned JSON, or NULL */
+    const char *readers[2];        /* names of outward readers, static */
+};
+
+/* Fills pipeline, params, in_flight and ordered (where the job does not say them: 0, false), deadline, top, stop, max_cost and readers of `job`,
+ * whose views live as long as `ret`. 0, or -1 and a problem that names the parameter: one that is missing, of another type, or that the pipeline does
+ * not declare (a pipeline that declares none takes any).
+ * params     JSON object, or empty
+ * webhook    JSON {"url":…}, checked before, or empty */
+int terms_make(const struct pipeline *pipeline, struct bytes params, struct bytes webhook, struct terms *ret, struct store_job *job,
+               struct problem *problem);
+void terms_done(struct terms *terms);      /* harmless when zeroed */
+
+/* "stop":{"count":…} and "top":{"keep":…} are numbers, or $params.NAME. For whoever checks a pipeline: 0, or -1 and a problem. */
+int terms_check(const struct pipeline *pipeline, struct problem *problem);
