@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 struct job *job_new(void)
@@ -36,6 +37,8 @@ void job_free(struct job *job)
     free(job->retry_of);
     free(job->trace);
     free(job->error);
+    free(job->top);
+    free(job->webhook);
     free(job);
 }
 
@@ -97,6 +100,11 @@ static void apply_created(struct job *job, const struct event *event)
     job->ordered = event->created.ordered;
     job->open = event->created.open;
     job->created_us = job->fed_us = event->at_us;
+    job->deadline_us = event->created.deadline_us > 0 ? event->at_us + event->created.deadline_us : 0;
+    job->top_keep = event->created.top_keep < JOB_TOP_MAX ? event->created.top_keep : JOB_TOP_MAX;
+    job->stop_count = event->created.stop_count;
+    job->max_cost = event->created.max_cost;
+    job->webhook = mem_copy(event->created.webhook.at, event->created.webhook.count);
 }
 
 static const char *check_added(const struct job *job, const struct event *event)
@@ -144,21 +152,29 @@ static bool to_number(struct bytes value, double *ret)
     return true;
 }
 
-/* Stats are one object of numbers, checked when they were accepted; each item brings some, so no tree is made of them. */
-static void add_stats(struct job *job, struct bytes stats)
+static struct job_sum *sum_of(const struct job_sum *sums, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(sums[i].name, name))
+            return (struct job_sum *)&sums[i];
+    return NULL;
+}
+
+/* Stats and usage are each one object of numbers, checked when they were accepted; each item brings some, so no tree is made of them. */
+static void add_sums(struct job_sum sums[JOB_SUMS_MAX], size_t *count, struct bytes numbers)
 {
     struct bytes key, value;
     double number;
-    while (json_member(&stats, &key, &value)) {
-        char name[sizeof job->sums->name] = "";
+    while (json_member(&numbers, &key, &value)) {
+        char name[sizeof sums->name] = "";
         if (key.count >= sizeof name || !to_number(value, &number))
             continue;
         memcpy(name, key.at, key.count);
-        struct job_sum *sum = (struct job_sum *)job_sum_of(job, name);
+        struct job_sum *sum = sum_of(sums, *count, name);
         if (!sum) {
-            if (job->sums_count == JOB_SUMS_MAX)
+            if (*count == JOB_SUMS_MAX)
                 continue;
-            sum = &job->sums[job->sums_count++];
+            sum = &sums[(*count)++];
             memcpy(sum->name, name, sizeof name);
             sum->min = sum->max = number;
         }
@@ -167,6 +183,88 @@ static void add_stats(struct job *job, struct bytes stats)
         sum->min = number < sum->min ? number : sum->min;
         sum->max = number > sum->max ? number : sum->max;
     }
+}
+
+/* ---- the best by score ---- */
+
+/* With equal scores the earlier one is the better, so that the order depends on the log alone. */
+static bool worse(const struct job_best *a, const struct job_best *b)
+{
+    return a->score < b->score || (a->score == b->score && a->pos > b->pos);
+}
+
+static void top_rise(struct job_best *top, size_t at)
+{
+    for (; at && worse(&top[at], &top[(at - 1) / 2]); at = (at - 1) / 2) {
+        struct job_best best = top[at];
+        top[at] = top[(at - 1) / 2];
+        top[(at - 1) / 2] = best;
+    }
+}
+
+static void top_sink(struct job_best *top, size_t count, size_t at)
+{
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child + 1 < count && worse(&top[child + 1], &top[child]))
+            child++;
+        if (child >= count || !worse(&top[child], &top[at]))
+            return;
+        struct job_best best = top[at];
+        top[at] = top[child];
+        top[child] = best;
+        at = child;
+    }
+}
+
+static void top_offer(struct job *job, const struct job_best *best)
+{
+    if (job->top_keep <= 0 || !isfinite(best->score))
+        return;
+    if (job->top_count < (size_t)job->top_keep) {
+        if (!(job->top_count & (job->top_count - 1)))    /* full at each power of two */
+            job->top = mem_grow(job->top, (job->top_count ? job->top_count * 2 : 1) * sizeof *job->top);
+        job->top[job->top_count] = *best;
+        top_rise(job->top, job->top_count++);
+    } else if (worse(&job->top[0], best)) {
+        job->top[0] = *best;
+        top_sink(job->top, job->top_count, 0);
+    } else {
+        return;
+    }
+    job->top_revision++;
+}
+
+/* ---- what an item's words bring with them ---- */
+
+static struct bytes usage_of(const struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_ITEM_STEPPED: return event->stepped.usage;
+    case EVENT_ITEM_WAITING: return event->waiting.usage;
+    case EVENT_ITEM_RETRY: return event->retry.usage;
+    case EVENT_ITEM_DONE: return event->done.usage;
+    case EVENT_ITEM_FAILED: return event->failed.usage;
+    case EVENT_RECORD_DONE: return event->record_done.usage;
+    case EVENT_RECORD_FAILED: return event->record_failed.usage;
+    default: return (struct bytes){0};
+    }
+}
+
+static void take_done(struct job *job, const struct event *event)
+{
+    add_sums(job->sums, &job->sums_count, event->done.stats);
+    job->hits += event->done.hit;
+    if (event->done.has_score)
+        top_offer(job, &(struct job_best){event->done.score + 0.0, event->item, -1, event->pos});
+}
+
+static void take_record(struct job *job, const struct event *event)
+{
+    job->records.completed++;
+    job->hits += event->record_done.hit;
+    if (event->record_done.has_score)
+        top_offer(job, &(struct job_best){event->record_done.score + 0.0, event->item, event->record_done.record, event->pos});
 }
 
 static const char *check_item(const struct job *job, const struct event *event)
@@ -182,6 +280,8 @@ static const char *check_item(const struct job *job, const struct event *event)
             return "the item has ended";
         if (item->state == ITEM_RUNNING && event->started.why != WHY_RESTART)
             return "the item is running already";
+        if (item->state == ITEM_WAITING && event->started.why != WHY_RESTART)
+            return "the remote side works for the item";
         if (event->attempt != item->attempt + 1)
             return "the attempt is not the next one";
         return NULL;
@@ -191,6 +291,10 @@ static const char *check_item(const struct job *job, const struct event *event)
         if (event->attempt != item->attempt)
             return "it speaks of another attempt";
         return NULL;
+    case EVENT_ITEM_WAITING:
+        if (item->state == ITEM_WAITING)
+            return "the item is waiting already";
+        __attribute__((fallthrough));
     default:
         if (item->state != ITEM_RUNNING && item->state != ITEM_WAITING)
             return "the item is not being worked on";
@@ -219,6 +323,7 @@ static void apply_item(struct job *job, const struct event *event)
     struct item *item = &job->items[event->item];
     if (event->kind != EVENT_ITEM_STARTED)    /* a start says nothing that must be found again */
         item->pos = event->pos;
+    add_sums(job->usage, &job->usage_count, usage_of(event));
     switch (event->kind) {
     case EVENT_ITEM_STARTED:
         apply_started(job, item, event);
@@ -236,7 +341,7 @@ static void apply_item(struct job *job, const struct event *event)
         set_state(job, item, ITEM_BACKOFF);
         break;
     case EVENT_ITEM_DONE:
-        add_stats(job, event->done.stats);
+        take_done(job, event);
         set_state(job, item, ITEM_DONE);
         break;
     case EVENT_ITEM_FAILED:
@@ -244,7 +349,13 @@ static void apply_item(struct job *job, const struct event *event)
             job->status = JOB_RUNNING;
         set_state(job, item, ITEM_FAILED);
         break;
-    default:    /* record.*: a checkpoint inside a leg; the item stays as it is */
+    case EVENT_RECORD_DONE:    /* records are checkpoints inside a leg; the item stays as it is */
+        take_record(job, event);
+        break;
+    case EVENT_RECORD_FAILED:
+        *(event->record_failed.dropped ? &job->records.dropped : &job->records.failed) += 1;
+        break;
+    default:
         break;
     }
 }
@@ -264,6 +375,7 @@ static const char *check_skipped(const struct job *job, const struct event *even
 
 static void apply_skipped(struct job *job, const struct event *event)
 {
+    job->failing |= bytes_equal(event->skipped.reason, BYTES("job_failed")) || bytes_equal(event->skipped.reason, BYTES("budget"));
     for (size_t i = 0; i < event->skipped.count; i++)
         for (int64_t n = event->skipped.ranges[i].from; n <= event->skipped.ranges[i].to; n++) {
             job->items[n].pos = event->pos;
@@ -345,7 +457,22 @@ enum job_status job_end_status(const struct job *job)
 {
     if (job->cancelling)
         return JOB_CANCELLED;
-    return job->counts.failed && !job->counts.completed ? JOB_ERROR : JOB_COMPLETED;
+    if (job->failing)
+        return JOB_ERROR;
+    if (job->counts.completed || job_enough(job))
+        return JOB_COMPLETED;
+    return job->counts.failed || job->counts.skipped ? JOB_ERROR : JOB_COMPLETED;
+}
+
+bool job_enough(const struct job *job)
+{
+    return job->stop_count > 0 && job->hits >= job->stop_count;
+}
+
+bool job_too_dear(const struct job *job)
+{
+    const struct job_sum *cost = sum_of(job->usage, job->usage_count, "cost");
+    return job->max_cost > 0 && cost && cost->sum > job->max_cost;
 }
 
 int job_progress(const struct job *job)
@@ -381,10 +508,7 @@ bool job_fence(const struct job *job, int64_t n, uint32_t attempt)
 
 const struct job_sum *job_sum_of(const struct job *job, const char *name)
 {
-    for (size_t i = 0; i < job->sums_count; i++)
-        if (!strcmp(job->sums[i].name, name))
-            return &job->sums[i];
-    return NULL;
+    return sum_of(job->sums, job->sums_count, name);
 }
 
 void job_summary(const struct job *job, struct buf *buf)

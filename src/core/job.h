@@ -104,7 +104,9 @@ int job_progress(const struct job *job);                  /* overall_progress, 0
 bool job_enough(const struct job *job);                   /* as many hits as were wanted */
 bool job_too_dear(const struct job *job);                 /* usage.cost is beyond max_cost */
 bool job_over(const struct job *job);                     /* sealed (or cut off) and every item has ended: due for job.ended */
-enum job_status job_end_status(const struct job *job);    /* what job.ended will say, were it accepted now */
+/* What job.ended will say, were it accepted now: cancelled; error when the job has failed as a whole, or something failed or was skipped and nothing
+ * was completed, unless there were hits enough; else completed. */
+enum job_status job_end_status(const struct job *job);
 bool item_ended(const struct item *item);
 bool item_holds_slot(const struct job *job, const struct item *item);
 const struct job_added *job_added_of(const struct job *job, int64_t item);    /* the event an item came in */
