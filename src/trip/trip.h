@@ -20,6 +20,7 @@ struct step_kind {
      * the next opening goes on. Asks and calls of the step itself are dropped by the caller. */
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
+    bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt: the trip must not */
 };
 extern const struct step_kind step_http, step_llm, step_remote_job;
 const struct step_kind *step_kind_find(struct bytes name);             /* NULL = no stage that leaves the machine */
@@ -54,12 +55,24 @@ struct step {
     void *done_data;
 };
 
+/* What all trips work with: store, blobs, fetch, loop … Borrowed. */
+const struct trips_options *step_world(const struct step *step);
+/* The trip's variables as one JSON object, with `more` (members without braces, or empty) added. */
+void step_variables(const struct step *step, struct bytes more, struct buf *ret);
+/* Where a hook wakes this step: PUBLIC_URL/v1/hooks/TOKEN, the same for all attempts. False: nobody can reach us. */
+bool step_hook_url(const struct step *step, struct buf *ret);
+
+/* Among the rows that a remote job gives may stand such as {"$failed":{"error":"…","error_type":"remote","error_code":…?},"input":…}: an input that the
+ * other side could not do. records.c makes them failed records at once. */
+#define ROW_FAILED "$failed"
+
 /* For kinds. Each ends what was under way of its sort before. */
-/* Evaluate programs over the step's input (or `value`): {"name":"program",…} → the answer {"name":value,…}. `got` with NULL = it failed, and the step
+/* Evaluate programs over the step's input (or `value`, of any length): {"name":"program",…} → the answer {"name":value,…}. `got` with NULL = it failed, and the step
  * has been failed already. Variables are the trip's, with `more` (JSON members `"id":…,"poll":…` without braces, or empty) added. */
 void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more, void (*got)(struct step *step, struct json_object *answer));
-void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);          /* data = step */
-/* One call within the stage's limiter: waits for its turn, tells the limiter what came (429 and Retry-After pause everybody), and a call that was
+/* want->variables empty = the trip's own. data = step */
+void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);
+/* One call within the stage's limiter (when step->limiter is NULL: the one for the address's host and the stage's auth is taken first): waits for its turn, tells the limiter what came (429 and Retry-After pause everybody), and a call that was
  * refused with 429 waits and goes out again. Secrets in headers are resolved here: {"$env":"NAME"} */
 struct step_call {
     struct fetch_request request;
