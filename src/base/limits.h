@@ -48,10 +48,14 @@
 #define LIMIT_SEED_RESULT_BYTES (1024 * 1024)      /* bytes of a result that the plain face sends inline; a longer one fails its item */
 #define LIMIT_NAME_BYTES 255                       /* bytes of a file name in UTF-8; a longer one is cut and marked */
 #define LIMIT_INTERRUPTS 5                         /* restarts an item may be interrupted by; one more fails it, so that it cannot kill for ever */
+#define LIMIT_REMOTE_BYTES (8 * 1024)              /* bytes of what an item's remote side is known by: it comes back with every attempt */
+#define LIMIT_RECORDS 100000                       /* records of one item's leg: whoever goes on with the leg is told all of them at once */
+#define LIMIT_RETRY_AFTER_US (24 * 3600 * 1000000LL) /* the longest that a far side may put a retry off; beyond it a day is waited */
 #define LIMIT_STATS 16                             /* named numbers in one outcome's stats: bounds the fold of a job */
 
 /* Workers. */
 #define LIMIT_FRAME_BYTES (128 * 1024)             /* bytes of one message to or from a worker; a socket pair takes 208 KiB by default */
+#define LIMIT_VARIABLES_BYTES (64 * 1024)          /* bytes of what a task's expressions see besides their input */
 #define LIMIT_WORKERS 256                          /* worker processes; more than the cores of any machine this runs on */
 #define LIMIT_WORKER_MEMORY_BYTES (512LL * 1024 * 1024) /* address space of a worker once loaded: three times what recognition takes */
 #define LIMIT_WORKER_FILES 16                      /* descriptors of a locked worker: it has 6 */
@@ -65,6 +69,20 @@
 #define LIMIT_HINT_US 100000LL                     /* between two hints of a worker; those in between are dropped */
 #define LIMIT_HINTS_EARLY 8                        /* hints of a task with a new status, passed on although they come sooner */
 #define LIMIT_HINT_BYTES 64                        /* bytes of a hint's status */
+
+/* Trips. */
+#define LIMIT_TRIPS 4096                           /* items away at a time; each waits without a thread and takes a few KiB */
+#define LIMIT_ASKS 8192                            /* questions to workers in line; a trip has few, and beyond it an attempt is put off */
+#define LIMIT_ASK_US 10000000LL                    /* one question, from the moment a worker has it */
+#define LIMIT_ASK_BYTES (16 * 1024 * 1024)         /* bytes of an answer that is read whole */
+#define LIMIT_ASK_INLINE_BYTES (32 * 1024)         /* bytes of an input that travels in the frame; a longer one goes as a file beside it */
+#define LIMIT_RECORDS 100000                       /* records of one item: 40 bytes each while it is away */
+#define LIMIT_RECORDS_AT_ONCE 256                  /* records of one item that are under way at a time, whatever its stages say */
+#define LIMIT_RECORDS_BYTES (32 * 1024 * 1024)     /* bytes of the results of one item's records, held until all are there */
+#define LIMIT_REFUSALS 20                          /* times that one call is sent again after a 429; then it is the attempt's end */
+#define LIMIT_REFUSED_PAUSE_US (300 * 1000000LL)   /* the longest pause that all who share a limiter make */
+#define LIMIT_CALL_ANSWER_BYTES (64 * 1024 * 1024) /* bytes of an answer unless its stage says otherwise */
+#define LIMIT_FAREWELLS 256                        /* calls under way that call off what was begun elsewhere; beyond it none is sent */
 
 /* Streams. Times are µs, as everywhere. */
 #define LIMIT_STREAM_WRITE_BYTES (256 * 1024)      /* bytes of the one write in flight to a reader: all the memory a slow one can hold */
@@ -109,6 +127,12 @@
 #define LIMIT_KEY_SESSIONS 64                      /* browser sessions of one key, the same way */
 #define LIMIT_SESSION_US (12 * 3600 * 1000000LL)   /* a session ends after half a day, and with the server */
 #define LIMIT_JOURNAL_BYTES (1024 * 1024)          /* bytes of log lines that wait for standard error; beyond it they are dropped and counted */
+
+/* Pipeline files. */
+#define LIMIT_PIPELINE_FILE_BYTES (256 * 1024)     /* bytes of a pipeline file, and of each file that it takes in */
+#define LIMIT_PIPELINE_NODES 20000                 /* values in a pipeline file, with aliases written out: a few lines of aliases of aliases could be billions */
+#define LIMIT_PIPELINE_DEPTH 24                    /* lists and mappings inside one another */
+#define LIMIT_MISTAKES 100                         /* mistakes of pipeline files that are told; more are counted */
 
 /* Intake on the job face. */
 #define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */

@@ -6,10 +6,12 @@
  *
  * Thread: loop. */
 #pragma once
+#include "base/buf.h"
 #include "engine/crew.h"
+#include "store/blob.h"
 
 struct asker;
-struct asker *asker_new(struct crew *crew);        /* takes the crew's client; the crew is borrowed */
+struct asker *asker_new(struct crew *crew, struct blobs *blobs);     /* takes the crew's client; both are borrowed, blobs may be NULL */
 void asker_free(struct asker *asker);              /* nobody is answered any more */
 
 struct ask_want {
@@ -22,6 +24,10 @@ struct ask_want {
 };
 struct ask;
 typedef void ask_fn(void *data, const struct outcome *outcome);      /* views borrowed during the call */
-/* Views are copied. Never answers inside this call. */
+/* Views are copied. Never answers inside this call. NULL: the line is full, nobody will be answered (the descriptor is closed). */
 struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *done, void *data);
 void ask_drop(struct ask *ask);                    /* `done` is not called; not after `done`. NULL does nothing */
+
+/* The value of an answer, whole: appended to `ret`, out of its blob when it is one, which is let go then. False: it could not be read, or is
+ * too long for `ret`. */
+bool ask_value(struct blobs *blobs, const struct outcome *outcome, struct buf *ret);
