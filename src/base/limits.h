@@ -76,7 +76,6 @@
 #define LIMIT_ASK_US 10000000LL                    /* one question, from the moment a worker has it */
 #define LIMIT_ASK_BYTES (16 * 1024 * 1024)         /* bytes of an answer that is read whole */
 #define LIMIT_ASK_INLINE_BYTES (32 * 1024)         /* bytes of an input that travels in the frame; a longer one goes as a file beside it */
-#define LIMIT_RECORDS 100000                       /* records of one item: 40 bytes each while it is away */
 #define LIMIT_RECORDS_AT_ONCE 256                  /* records of one item that are under way at a time, whatever its stages say */
 #define LIMIT_RECORDS_BYTES (32 * 1024 * 1024)     /* bytes of the results of one item's records, held until all are there */
 #define LIMIT_REFUSALS 20                          /* times that one call is sent again after a 429; then it is the attempt's end */
