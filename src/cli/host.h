@@ -1,5 +1,5 @@
-/* What serve and run have in common: one loop, one store over a directory, one crew of workers, one engine. Opened in that order and
- * closed in the other.
+/* What serve and run have in common: one loop, one store over a directory, a crew for each room that is used, one engine. Opened in that
+ * order and closed in the other. host.c opens and closes, host_crews.c finds out what crews have to load.
  *
  * Thread: the one that becomes the loop's. */
 #pragma once
@@ -7,6 +7,7 @@
 #include "config/shelf.h"
 #include "engine/engine_loop.h"
 #include "engine/workers.h"
+#include "trip/trips.h"
 
 struct host {
     struct loop *loop;
@@ -14,14 +15,20 @@ struct host {
     bool temporary;                   /* it is removed at the end */
     struct blobs *blobs;
     struct store *store;
-    struct crew *crew;
+    struct crew *crew;                /* of ROOM_WORKER */
+    struct crew *exec, *expressions;  /* NULL where no pipeline needs them: programs; what trips and batches ask */
+    struct fetch *fetch;              /* calls that go out */
+    struct asker *asker;              /* over `expressions` */
+    struct crew *trips;               /* of ROOM_TRIP */
+    unsigned char hook_key[32];       /* signs the addresses of hooks; kept in the data directory */
     struct engine_loop *engine_loop;
     struct engine *engine;
     struct shelf shelf;               /* what can be run; the workers have loaded what all of it needs */
     const struct pipeline *pipeline;  /* the first of it: the one that the command runs */
     char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
     char *catalogue_facts;            /* JSON: what the card catalogue holds; NULL where none is used */
-    bool ready, stopped;              /* a worker has been ready; all are reaped */
+    bool ready;                       /* a worker has been ready */
+    int stopping;                     /* crews whose workers are not reaped yet */
     bool waiting;                     /* host_wait_ready() is under way */
     bool given_up;                    /* set it (and stop the loop) when host_wait_ready() is to wait no longer */
 };
@@ -40,5 +47,8 @@ int host_open(struct host *host, const struct host_options *options, struct prob
 /* Run the loop until a worker has its outfit loaded: 0. HOST_GIVEN_UP when it was told not to wait; -1 and a problem when none can load it. */
 enum { HOST_GIVEN_UP = 1 };
 int host_wait_ready(struct host *host, struct problem *problem);
+/* host_crews.c: starts what the shelf's pipelines need. 0, or -1 and a problem; host_close() ends it in both cases. */
+int host_start_crews(struct host *host, const struct settings *settings, bool serves, struct problem *problem);
+void host_stop_crews(struct host *host);
 /* Ends running tasks, reaps the workers, makes durable what was accepted. Whoever reads must have left the store. */
 void host_close(struct host *host);

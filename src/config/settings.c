@@ -39,6 +39,11 @@ static const struct setting {
     {"keys", {"RIVULET_KEYS_FILE"}, TEXT, AT(keys_file), NULL, 0, 0, true, "file of the keys that may ask; SIGHUP reads it again"},
     {NULL, {"RIVULET_KEYS"}, TEXT, AT(keys), NULL, 0, 0, true, "such keys themselves: OWNER KEY [jobs=N …]; …"},
     {NULL, {"RIVULET_CORS_ORIGINS"}, TEXT, AT(origins), NULL, 0, 0, true, "pages that may read answers; all without keys, none with"},
+    {NULL, {"RIVULET_PUBLIC_URL"}, TEXT, AT(public_url), NULL, 0, 0, true, "where remote services reach this server, for their webhooks"},
+    {NULL, {"RIVULET_WEBHOOK_SECRET"}, TEXT, AT(webhook_secret), NULL, 0, 0, true, "signs webhooks: whsec_BASE64; old ones behind it, with spaces"},
+    {NULL, {"RIVULET_NET_ALLOW"}, TEXT, AT(net_allow), NULL, 0, 0, false, "private addresses that items may name: 10.0.0.0/8,127.0.0.1"},
+    {"fixtures", {"RIVULET_FIXTURES"}, TEXT, AT(fixtures), NULL, 0, 0, false, "folder of recorded answers, used instead of the network"},
+    {"record", {"RIVULET_FIXTURES_RECORD"}, FLAG, AT(record), "false", 0, 0, false, "call the network, and record its answers in --fixtures"},
     {NULL, {"RIVULET_LOG"}, TEXT, AT(log), "text", 0, 0, true, "what standard error gets: text, json or off"},
     {NULL, {"DEBUG"}, FLAG, AT(debug), "false", 0, 0, true, "tell on standard error what was opened and loaded"},
 #undef AT

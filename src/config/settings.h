@@ -32,6 +32,11 @@ struct settings {
     char *keys;                   /* RIVULET_KEYS: keys themselves; NULL = none */
     char *origins;                /* RIVULET_CORS_ORIGINS; NULL = all without keys, none with */
     char *log;                    /* RIVULET_LOG: text, json, off */
+    char *public_url;             /* RIVULET_PUBLIC_URL: where remote sides reach this server; NULL = they cannot call it */
+    char *net_allow;              /* RIVULET_NET_ALLOW: what calls to addresses from users may reach beside public ones; NULL = nothing */
+    char *webhook_secret;         /* RIVULET_WEBHOOK_SECRET: whsec_…, several with spaces between them; NULL = no webhooks */
+    char *fixtures;               /* RIVULET_FIXTURES, --fixtures: answers of the network come from this folder; NULL = from the network */
+    bool record;                  /* RIVULET_FIXTURES_RECORD, --record: they are kept there instead */
     bool accept_text;             /* RIVULET_ACCEPT_TEXT, false: decklists as text files besides images */
 };
 
