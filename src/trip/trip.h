@@ -20,6 +20,7 @@ struct step_kind {
      * the next opening goes on. Asks and calls of the step itself are dropped by the caller. */
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
+    void (*free)(struct step *step);               /* its own memory goes: called once, just before the step is freed, however it ended; NULL = it has none */
     bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt: the trip must not */
 };
 extern const struct step_kind step_http, step_llm, step_remote_job;
@@ -47,6 +48,7 @@ struct step {
     int64_t record;                /* -1 = the item itself */
     struct bytes remote;           /* what an earlier attempt or opening told by step_waiting, or empty */
     uint32_t attempt;
+    struct bytes usage;            /* what it took so far, JSON or empty, the kind's own: step_fail() tells it too */
     struct bytes idempotency_key;  /* the same for all attempts of this step: job-item-leg[-record] */
     struct ask *ask;               /* under way, or NULL: one of each at a time */
     struct fetch_call *call;
@@ -76,7 +78,9 @@ void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);
  * refused with 429 waits and goes out again. Secrets in headers are resolved here: {"$env":"NAME"} */
 struct step_call {
     struct fetch_request request;
-    int64_t tokens;                /* taken from the token bucket, an estimate; step_settle() corrects it */
+    int64_t tokens;                /* taken from the token bucket, an estimate … */
+    int64_t (*used)(struct step *step, const struct fetch_answer *answer);         /* … and what it really took, < 0 = unknown; NULL = as estimated */
+    bool (*for_good)(struct step *step, const struct fetch_answer *answer);        /* a 429 that no waiting cures (no credit left): told to `got`; NULL = none is */
 };
 void step_call(struct step *step, const struct step_call *call, fetch_fn *got);      /* data = step */
 void step_sleep(struct step *step, int64_t delay_us, void (*woken)(struct step *step));
