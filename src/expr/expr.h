@@ -3,7 +3,11 @@
  * A program sees its input as `.` and the names of EXPR_VARIABLES as $params, $vars …, taken from one JSON object ("the variables"); a name that is
  * not there is null. Environment, files and other inputs are out of its reach.
  *
- * A template is text with \(…) in it, as in a jq string; expr_template() makes a program of it that answers a string.
+ * Numbers are doubles, as in jq 1.6: an integer beyond 2^53 loses digits, so ids that are that long must be strings. A ~/.jq of whoever compiles is seen
+ * by the compiler, as jq does it; workers have no home. An error(null) is no output, as jq 1.6 has it.
+ *
+ * A template is text with \(…) in it, as in a jq string; expr_template() makes a program of it that answers a string. No other backslash is
+ * special, but for \\( which stands for \( itself.
  *
  * Programs come from pipeline files and are trusted to mean well; their input comes from anywhere. Neither is trusted to end: each run has a
  * time limit, kept by a watchdog thread that the first run starts. A program that eats all memory ends its process: run them in workers, compile them

@@ -1,0 +1,20 @@
+/* The watchdog: one thread that halts programs whose time is over. It halts jq between two of its steps, so within microseconds as a rule, but not
+ * inside one of its builtins ("a" * 1e8): the deadline of the process's task is behind it.
+ * Thread: any. */
+#pragma once
+#include "base/list.h"
+
+#include <jq.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct watch_run {
+    struct list link;
+    jq_state *jq;
+    int64_t until_us;      /* CLOCK_MONOTONIC */
+    bool fired;
+};
+
+/* Between jq_start and the last jq_next; `run` stands on the caller's stack until watch_end, which tells whether the program was halted. */
+void watch_begin(struct watch_run *run, jq_state *jq, int64_t limit_us);
+bool watch_end(struct watch_run *run);
