@@ -13,18 +13,19 @@ struct limiter;
 struct limiters *limiters_new(struct loop *loop);
 void limiters_free(struct limiters *limiters);
 
-struct limiter_spec {              /* 0 = without limit */
+struct limiter_spec {              /* 0 = says nothing: what another stage has said of it stands, else there is no limit */
     int64_t concurrency;
     int64_t requests, requests_per_us;
     int64_t tokens, tokens_per_us;
 };
-/* The limiter of that name ("llm https://api.example key-hash"), made when there is none; the newest spec counts. Lives as long as `limiters`. */
+/* The limiter of that name ("llm https://api.example key-hash"), made when there is none; the newest word on each figure counts. Lives as long as `limiters`. */
 struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const struct limiter_spec *spec);
 
 struct limiter_place {             /* zeroed = not in line */
     struct list link;
-    struct limiter *limiter;
+    struct limiter *limiter;       /* NULL = neither in line nor under way */
     int64_t tokens;
+    int64_t began_us;
     bool held;                     /* it has a place among the calls */
     void (*go)(struct limiter_place *place);       /* its turn: later, from the loop, or at once */
 };
@@ -32,3 +33,5 @@ void limiter_take(struct limiter *limiter, struct limiter_place *place, int64_t 
 /* The call is over. refused: 429 (or 503 with Retry-After): everybody pauses. used: tokens that it really took, < 0 = as estimated. */
 void limiter_give(struct limiter_place *place, bool refused, int64_t retry_after_us, int64_t used);
 void limiter_leave(struct limiter_place *place);   /* out of the line, or its place is given back; harmless when zeroed */
+/* An estimate is corrected later. */
+void limiter_settle(struct limiter *limiter, int64_t thought, int64_t used);

@@ -10,6 +10,7 @@
 #include "trip/trips.h"
 
 struct json_object;
+struct run;
 struct step;
 
 struct step_kind {
@@ -21,9 +22,10 @@ struct step_kind {
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
     void (*free)(struct step *step);               /* its own memory goes: called once, just before the step is freed, however it ended; NULL = it has none */
+    void (*free)(struct step *step);               /* what the kind holds: last of all, in every case; NULL = nothing */
     bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt: the trip must not */
 };
-extern const struct step_kind step_http, step_llm, step_remote_job;
+extern const struct step_kind step_http, step_llm, step_remote_job, step_jq;
 const struct step_kind *step_kind_find(struct bytes name);             /* NULL = no stage that leaves the machine */
 
 /* What came of a step. Views borrowed during the call. */
@@ -36,6 +38,8 @@ struct step_result {
     bool retry;                    /* another attempt may succeed: the stage's `retry.on` was asked already (step_may_retry) */
     int64_t retry_after_us;
 };
+
+enum { STEP_SECRETS_MAX = 4 };
 
 struct step {
     const struct step_kind *kind;
@@ -50,11 +54,22 @@ struct step {
     uint32_t attempt;
     struct bytes usage;            /* what it took so far, JSON or empty, the kind's own: step_fail() tells it too */
     struct bytes idempotency_key;  /* the same for all attempts of this step: job-item-leg[-record] */
-    struct ask *ask;               /* under way, or NULL: one of each at a time */
+    /* What follows is steps.c's and call.c's own. One ask, one call and one sleep at a time. */
+    struct run *run;
+    struct ask *ask;
+    ask_fn *got_ask;
+    void (*got_eval)(struct step *step, struct json_object *answer);
+    struct step_cache *cache;      /* a look into the cache, under way */
     struct fetch_call *call;
-    struct timer timer;
-    void (*done)(struct step *step, const struct step_result *result);     /* the trip's or the record's */
-    void *done_data;
+    struct limiter_place place;
+    struct outgoing *out;          /* the call, waiting or under way */
+    int64_t spent_us;              /* of the attempt's time: only while calls are under way */
+    int64_t tokens;                /* what the last call was thought to take */
+    struct timer timer, late;
+    void (*woken)(struct step *step);
+    struct late_failure *failure;  /* told by `late` */
+    const char *secrets[STEP_SECRETS_MAX];     /* resolved ones, borrowed from the environment: struck out of sentences */
+    size_t secrets_count;
 };
 
 /* What all trips work with: store, blobs, fetch, loop … Borrowed. */
@@ -69,8 +84,8 @@ bool step_hook_url(const struct step *step, struct buf *ret);
 #define ROW_FAILED "$failed"
 
 /* For kinds. Each ends what was under way of its sort before. */
-/* Evaluate programs over the step's input (or `value`, of any length): {"name":"program",…} → the answer {"name":value,…}. `got` with NULL = it failed, and the step
- * has been failed already. Variables are the trip's, with `more` (JSON members `"id":…,"poll":…` without braces, or empty) added. */
+/* Evaluate programs over the step's input (or `value`, of any length): {"name":"program",…} → the answer {"name":value,…}. When that
+ * fails the step has been failed, and `got` is not called. Variables are the trip's, with `more` (JSON members `"id":…,"poll":…` without braces, or empty) added. */
 void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more, void (*got)(struct step *step, struct json_object *answer));
 /* want->variables empty = the trip's own. data = step */
 void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);
@@ -88,7 +103,7 @@ void step_sleep(struct step *step, int64_t delay_us, void (*woken)(struct step *
 bool step_waiting(struct step *step, struct bytes remote);
 void step_end(struct step *step, const struct step_result *result);                  /* frees the step */
 void step_fail(struct step *step, const char *error_type, bool retry, int64_t retry_after_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
-/* Is this end of a call among the stage's `retry.on` (default network, timeout, 408, 425, 429, 5xx)? `name` for others ("invalid_json"). */
+/* Is this end of a call among the stage's `retry.on` (default network, timeout, 408, 425, 429, 5xx, invalid_json)? `name` for others ("invalid_json"). */
 bool step_may_retry(const struct step *step, const struct fetch_answer *answer, const char *name);
 /* The failure that an answer is, with the stage's name, host, status and the first words of its body. */
 void step_fail_answer(struct step *step, const struct fetch_answer *answer);
@@ -96,6 +111,8 @@ void step_fail_answer(struct step *step, const struct fetch_answer *answer);
 bool step_secret(struct step *step, struct json_object *from, struct buf *ret);
 /* Headers of {"auth":{"bearer"|"basic"|"header"…},"headers":{…}} of a `with`, as lines; false: failed. */
 struct headers { struct buf text; struct bytes lines[32]; size_t count; };
-bool step_headers(struct step *step, struct json_object *with, struct headers *ret);
+/* foreign: the address is another's: auth and secrets stay at home. `ret` is initialised here; headers_free in every case. */
+bool step_headers(struct step *step, struct json_object *with, bool foreign, struct headers *ret);
+void headers_free(struct headers *headers);
 void headers_add(struct headers *headers, const char *name, struct bytes value);
-void headers_done(struct headers *headers);
+void headers_done(struct headers *headers);        /* lines and count hold now, until the next headers_add */
