@@ -21,7 +21,6 @@ struct step_kind {
      * the next opening goes on. Asks and calls of the step itself are dropped by the caller. */
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
-    void (*free)(struct step *step);               /* its own memory goes: called once, just before the step is freed, however it ended; NULL = it has none */
     void (*free)(struct step *step);               /* what the kind holds: last of all, in every case; NULL = nothing */
     bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt: the trip must not */
 };
