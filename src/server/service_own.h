@@ -53,6 +53,7 @@ struct service {
     struct access *access;                /* access.h */
     struct metrics *metrics;              /* metrics.h */
     struct journal *journal;              /* journal.h */
+    struct store_listener listener;       /* ops.c: for both of them */
     struct buf scratch;                   /* where every stream renders its next write */
     int uploads;                          /* under way */
     bool draining;

@@ -54,7 +54,7 @@ struct live *store_create(struct store *store, const struct store_job *job)
     char id[33];
     if (6 * (job->owner.count + job->retry_of.count + job->trace.count) + job->params.count > LIMIT_BODY_BYTES)
         return NULL;    /* escapes can make a text six times as long */
-    if (job->key.count > LIMIT_KEY_BYTES)
+    if (job->key.count > LIMIT_KEY_BYTES || job->readers_count > LIMIT_JOB_READERS)
         return NULL;
     new_id(store, id);
     struct live *live = live_new(store, job_new(), own_pipeline(store, job->pipeline));
@@ -72,7 +72,9 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.trace = job->trace;
     if (job->key.count)
         key_hold(live, job);
+    live->made_of = job;
     accept_event(store, live, &event, NULL, 0);
+    live->made_of = NULL;
     return live;
 }
 

@@ -83,6 +83,7 @@ struct live {
     bool dirty;
     struct list dirty_link;        /* in store.dirty */
     int reads;                     /* log reads under way */
+    const struct store_job *made_of;      /* while its job.created is accepted; else NULL */
     struct key_hold *key;          /* its idempotency key while job.created is not durable; else NULL */
     bool gone;                     /* deleted or pruned: nobody finds it any more */
     struct list leaving;           /* in store.leaving when nobody seems to need it any more */
@@ -105,8 +106,7 @@ struct pending {                   /* an accepted event that is not durable yet 
 struct store {
     struct store_world world;
     struct store_client client;
-    store_seen_fn *seen;           /* store_on_durable */
-    void *seen_data;
+    struct list listeners;         /* store_on_durable */
     struct log *log;
     struct log_opening opening;
     struct problem broken;         /* what opening found */
@@ -146,6 +146,9 @@ struct store {
     struct list reads, searches;   /* store_read and store_find under way */
     struct map keys, asks;         /* owner NUL key → key_hold; → key_ask */
     struct list key_asks, listings, item_asks, removals;     /* under way */
+    struct cache *cache;           /* of results */
+    struct reader_row *reader_rows;       /* what the opening told of outward readers; owned */
+    size_t reader_rows_count;
     struct store_numbers numbers;
 };
 
@@ -211,6 +214,16 @@ void key_enter(const struct live *live, struct log_entry *entry);     /* into th
 void key_drop(struct live *live);                                     /* it is durable, or forgotten; harmless without one */
 void key_forget(struct store *store);
 void key_ask_drop(struct store *store, const void *data);             /* for store_drop_asks(), as the others */
+
+/* cache.c */
+struct cache *cache_new(void);
+void cache_drop(struct store *store, const void *data);
+void cache_free(struct cache *cache);
+
+/* reader_rows.c */
+void reader_told(void *data, const char *name, int64_t job, uint64_t seq);       /* by the opening */
+void reader_enter(struct log_entry *entry, const struct store_job *job);         /* into the entry of job.created */
+void reader_forget(struct store *store);
 
 /* listing.c, items.c, removal.c */
 void listing_forget(struct store *store);

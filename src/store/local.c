@@ -57,6 +57,7 @@ static struct log_entry *entry_of(struct live *live, struct row *row, const stru
         entry->pipeline_text = mem_text(live->pipeline->text);
         if (live->key)
             key_enter(live, entry);
+        reader_enter(entry, live->made_of);
     }
     entry->frees_key = row->kind == EVENT_JOB_ENDED && !live->job->sealed;
     if (blobs_count) {

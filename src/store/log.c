@@ -1,5 +1,6 @@
 #include "store/log.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -21,6 +22,9 @@ void log_entry_free(struct log_entry *entry)
     free(entry->pipeline_text);
     free(entry->key);
     free(entry->blobs);
+    for (size_t i = 0; i < entry->readers_count; i++)
+        free(entry->readers[i]);
+    free(entry->readers);
     free(entry);
 }
 
@@ -98,5 +102,61 @@ void log_forget(struct log_entry *entries, struct log_flush *flushes, struct log
     for (struct log_find *find = finds, *next; find; find = next) {
         next = find->next;
         log_find_free(find);
+    }
+}
+
+/* ---- beside the log ---- */
+
+void log_side_free(struct log_side *side)
+{
+    if (!side)
+        return;
+    free((char *)side->value.at);
+    free(side->reader);
+    free(side);
+}
+
+bool log_side_fits(struct log_side_count *count, const struct log_side *side)
+{
+    if (side->what != LOG_CACHE_PUT) {
+        bool fits = count->readers < LIMIT_READERS_QUEUED;
+        count->readers += fits;
+        return fits;
+    }
+    size_t bytes = sizeof *side + side->value.count;
+    if (count->bytes + bytes > LIMIT_CACHE_QUEUED_BYTES)
+        return false;
+    count->bytes += bytes;
+    return true;
+}
+
+void log_side_gone(struct log_side_count *count, const struct log_side *side)
+{
+    if (side->what == LOG_CACHE_PUT)
+        count->bytes -= sizeof *side + side->value.count;
+    else
+        count->readers--;
+}
+
+void log_cached_free(struct log_cached *cached)
+{
+    if (!cached)
+        return;
+    for (size_t i = 0; i < cached->count && cached->values; i++)
+        free((char *)cached->values[i].value.at);
+    free(cached->values);
+    free(cached->keys);
+    free(cached);
+}
+
+void log_forget_sides(struct log_side *sides, struct log_cached *cached)
+{
+    for (struct log_side *side = sides, *next; side; side = next) {
+        next = side->next;
+        log_side_free(side);
+    }
+    for (struct log_cached *one = cached, *next; one; one = next) {
+        next = one->next;
+        log_cached_free(one);
     }
 }

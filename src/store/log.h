@@ -28,6 +28,9 @@ struct log_entry {
     /* Blobs that the row names; owned array. */
     struct sha *blobs;
     size_t blobs_count;
+    /* JOB_CREATED only: outward readers that have to see the job; each gets a row (name, job, 0). Owned texts in an owned array. */
+    char **readers;
+    size_t readers_count;
     struct log_entry *next;           /* the log's own queue link */
 };
 struct log_entry *log_entry_new(struct row *row);     /* takes over the caller's reference */
@@ -114,6 +117,47 @@ void log_find_free(struct log_find *find);
 /* For logs that go: all that still stands in their queues. Nobody is answered. */
 void log_forget(struct log_entry *entries, struct log_flush *flushes, struct log_read *reads, struct log_find *finds);
 
+/* ---- beside the log: results by key, and how far readers that go outwards have come ---- */
+
+/* One word to be written some time later, with the next rows or by itself. Of each kind they are written in order; what was not durable
+ * at a crash is lost. */
+enum log_side_what { LOG_CACHE_PUT, LOG_READER_SET, LOG_READER_DROP };
+struct log_side {
+    enum log_side_what what;
+    struct sha key;                   /* of the result */
+    struct bytes value;               /* owned by this struct (free((char *)value.at)) */
+    int64_t expires_us;               /* wall */
+    char *reader;                     /* name, owned */
+    int64_t job;
+    uint64_t seq;                     /* of LOG_READER_SET; nothing is written for a job that is not there any more */
+    struct log_side *next;
+};
+void log_side_free(struct log_side *side);
+/* Words that wait are bounded: LIMIT_CACHE_QUEUED_BYTES of results, LIMIT_READERS_QUEUED words of readers. */
+struct log_side_count {
+    size_t bytes, readers;
+};
+bool log_side_fits(struct log_side_count *count, const struct log_side *side);      /* for logs: true = it was counted in */
+void log_side_gone(struct log_side_count *count, const struct log_side *side);      /* it waits no more */
+
+/* Results by key, answered from one snapshot on the read thread. */
+struct log_cached {
+    struct sha *keys;                 /* owned */
+    size_t count;                     /* <= LIMIT_CACHE_KEYS */
+    int64_t now_us;                   /* wall: what expires at or before it is not there */
+    void (*done)(void *data, struct log_cached *cached);   /* the callee frees it with log_cached_free */
+    void *data;
+    /* the answer */
+    struct log_value {
+        struct bytes value;           /* owned; at NULL = there is none */
+        int64_t expires_us;
+    } *values;                        /* owned; one for each key */
+    int error;                        /* < 0: could not be read; all values are missing */
+    struct log_cached *next;
+};
+void log_cached_free(struct log_cached *cached);
+void log_forget_sides(struct log_side *sides, struct log_cached *cached);      /* as log_forget() */
+
 /* What the log tells the decider. */
 struct log_client {
     void *data;
@@ -129,7 +173,10 @@ struct log_ops {
     void (*flush)(struct log *log, struct log_flush *flush);       /* behind all entries appended before */
     void (*read)(struct log *log, struct log_read *read);
     void (*find)(struct log *log, struct log_find *find);
-    /* Remove ended jobs older than that, in bounded steps, but none that a key names still at `now_us` (wall). */
+    bool (*side)(struct log *log, struct log_side *side);          /* takes it over, or false: too much waits */
+    void (*cached)(struct log *log, struct log_cached *cached);
+    /* Remove ended jobs older than that, in bounded steps, but none that a key names still at `now_us` (wall) or that an outward reader
+     * is behind of; and results that have expired by then. */
     void (*prune)(struct log *log, int64_t ended_before_us, int64_t now_us);
     void (*close)(struct log *log);                                /* everything handed over is durable on return; frees */
 };
@@ -138,10 +185,12 @@ struct log {
     const struct log_ops *ops;
     struct log_client client;         /* set by the decider before its first call */
     struct histogram commits;         /* how long each took, fsync included; the log's own thread adds */
+    int64_t cache_max;                /* bytes of all results; LIMIT_CACHE_BYTES unless a test says less before the first one */
 };
 
 /* What opening finds, told in this order: pipelines; open jobs with their caches (and ended ones that have rows beyond the flush,
- * because their caches are behind); their cells; then the rows beyond the flush. Views are borrowed during the call. */
+ * because their caches are behind); their cells; cursors of outward readers; then the rows beyond the flush. Views are borrowed during
+ * the call. */
 struct log_opening {
     void *data;
     void (*pipeline)(void *data, const struct sha *hash, struct bytes text);
@@ -149,6 +198,7 @@ struct log_opening {
     void (*job)(void *data, int64_t job, struct bytes id, int state, struct bytes fold);
     void (*cell)(void *data, int64_t job, uint32_t page, struct bytes body);
     void (*row)(void *data, struct row *row);               /* pos > flushed_pos, by pos; borrowed: ref it to keep it */
+    void (*reader)(void *data, const char *name, int64_t job, uint64_t seq);
     /* the numbers */
     int64_t epoch;                    /* of this opening: max(last + 1, unix seconds) */
     uint64_t last_pos;                /* 0 in an empty log */

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "store/memory_keys.h"
+#include "store/memory_side.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -20,20 +21,14 @@ struct memory_job {
     struct map cells;              /* page + 1 → struct buf */
 };
 
-struct pipeline_text {
-    struct sha hash;
-    char *text;                    /* owned */
-};
-
 struct memory_disk {
     struct row **rows;             /* by pos, one reference each; owned */
     size_t rows_count, rows_room;
     uint64_t flushed_pos;
     struct memory_job **jobs;      /* by number; owned */
     size_t jobs_count;
-    struct pipeline_text *pipelines;
-    size_t pipelines_count;
     struct memory_keys keys;
+    struct memory_side side;
     int64_t epoch;
     bool open;
 };
@@ -45,6 +40,7 @@ struct memory {
     struct log_flush *flushes, **flushes_end;
     struct log_read *reads, **reads_end;
     struct log_find *finds, **finds_end;
+    struct memory_side_line side;
     size_t waiting;                /* entries */
     bool prune_wanted;
     int64_t prune_before_us, prune_now_us;
@@ -87,12 +83,10 @@ void memory_disk_free(struct memory_disk *disk)
         row_unref(disk->rows[i]);
     for (size_t i = 0; i < disk->jobs_count; i++)
         job_free(disk->jobs[i]);
-    for (size_t i = 0; i < disk->pipelines_count; i++)
-        free(disk->pipelines[i].text);
     memory_keys_done(&disk->keys);
+    memory_side_done(&disk->side);
     free(disk->rows);
     free(disk->jobs);
-    free(disk->pipelines);
     free(disk);
 }
 
@@ -135,15 +129,6 @@ static struct memory_job *job_of(const struct memory_disk *disk, int64_t number)
     return NULL;
 }
 
-static void add_pipeline(struct memory_disk *disk, const struct log_entry *entry)
-{
-    for (size_t i = 0; i < disk->pipelines_count; i++)
-        if (!memcmp(&disk->pipelines[i].hash, &entry->pipeline_hash, sizeof entry->pipeline_hash))
-            return;
-    disk->pipelines = mem_grow(disk->pipelines, (disk->pipelines_count + 1) * sizeof *disk->pipelines);
-    disk->pipelines[disk->pipelines_count++] = (struct pipeline_text){entry->pipeline_hash, mem_text(entry->pipeline_text)};
-}
-
 static void add_job(struct memory_disk *disk, const struct log_entry *entry)
 {
     struct memory_job *job = MEM_NEW(struct memory_job);
@@ -153,8 +138,7 @@ static void add_job(struct memory_disk *disk, const struct log_entry *entry)
     buf_init(&job->fold, SIZE_MAX / 2);
     disk->jobs = mem_grow(disk->jobs, (disk->jobs_count + 1) * sizeof *disk->jobs);
     disk->jobs[disk->jobs_count++] = job;
-    if (entry->pipeline_text)
-        add_pipeline(disk, entry);
+    memory_side_enter(&disk->side, entry);
 }
 
 int64_t memory_key_job(const struct memory_disk *disk, const char *owner, struct bytes key)
@@ -202,6 +186,7 @@ static void add_flush(struct memory_disk *disk, const struct log_flush *flush)
     struct memory_job *removed = flush->removed_job ? job_of(disk, flush->removed_job) : NULL;
     if (removed)
         removed->state = 3;
+    memory_side_remove(&disk->side, flush->removed_job);
     if (flush->removed_job)
         return;
     for (size_t i = 0; i < flush->count; i++) {
@@ -238,8 +223,7 @@ static bool is_told(const struct memory_disk *disk, const struct memory_job *job
 
 static void tell(struct memory_disk *disk, struct log_opening *opening)
 {
-    for (size_t i = 0; i < disk->pipelines_count; i++)
-        opening->pipeline(opening->data, &disk->pipelines[i].hash, bytes_of(disk->pipelines[i].text));
+    memory_side_tell_pipelines(&disk->side, opening);
     for (size_t i = 0; i < disk->jobs_count; i++) {
         struct memory_job *job = disk->jobs[i];
         if (is_told(disk, job))
@@ -252,6 +236,7 @@ static void tell(struct memory_disk *disk, struct log_opening *opening)
                 opening->cell(opening->data, job->job, (uint32_t)(job->cells.slots[slot].key - 1),
                               buf_bytes(job->cells.slots[slot].value));
     }
+    memory_side_tell(&disk->side, opening);
     for (size_t i = index_of(disk, disk->flushed_pos + 1); i < disk->rows_count; i++)
         opening->row(opening->data, disk->rows[i]);
 }
@@ -352,7 +337,8 @@ static bool may_go(const struct memory *memory, const struct memory_job *job)
 {
     if (job->state == 3)
         return true;
-    if (memory_keys_live(&memory->disk->keys, job->job, memory->prune_now_us))
+    if (memory_keys_live(&memory->disk->keys, job->job, memory->prune_now_us) ||
+        memory_side_awaited(&memory->disk->side, job->job, job->places_count))
         return false;
     const struct row *last = job->places_count ? row_at(memory->disk, job->places[job->places_count - 1]) : NULL;
     return job->state == 2 && job->ended_at_us < memory->prune_before_us && last && last->kind == EVENT_JOB_ENDED;
@@ -363,6 +349,7 @@ static void prune(struct memory *memory)
     struct memory_disk *disk = memory->disk;
     size_t kept = 0;
     memory->prune_wanted = false;
+    memory_side_expire(&disk->side, memory->prune_now_us);
     for (size_t i = 0; i < disk->jobs_count; i++) {
         struct memory_job *job = disk->jobs[i];
         if (!may_go(memory, job)) {
@@ -378,6 +365,7 @@ static void prune(struct memory *memory)
         }
         disk->rows_count = rows_kept;
         memory_keys_remove(&disk->keys, job->job);
+        memory_side_remove(&disk->side, job->job);
         if (memory->log.client.pruned)
             memory->log.client.pruned(memory->log.client.data, job->job);
         job_free(job);
@@ -444,6 +432,19 @@ static void log_prune(struct log *log, int64_t ended_before_us, int64_t now_us)
     serve(memory);
 }
 
+static bool log_side(struct log *log, struct log_side *side)
+{
+    bool taken = memory_side_put(&of(log)->side, side);
+    serve(of(log));
+    return taken;
+}
+
+static void log_cached(struct log *log, struct log_cached *cached)
+{
+    memory_side_ask(&of(log)->side, cached);
+    serve(of(log));
+}
+
 size_t memory_waiting(const struct log *log)
 {
     return ((const struct memory *)log)->waiting;
@@ -463,6 +464,12 @@ static struct log_flush *take_flushes(struct memory *memory)
     return taken;
 }
 
+static bool is_there(void *data, int64_t number)
+{
+    const struct memory_job *job = job_of(((struct memory *)data)->disk, number);
+    return job && job->state < 3;
+}
+
 size_t memory_sync(struct log *log, size_t count)
 {
     struct memory *memory = of(log);
@@ -479,6 +486,7 @@ size_t memory_sync(struct log *log, size_t count)
         memory->waiting--;
     }
     struct log_flush *flushes = take_flushes(memory);
+    memory_side_sync(&memory->disk->side, &memory->side, is_there, memory);
     if (done && log->client.durable)
         log->client.durable(log->client.data, pos);
     for (struct log_flush *flush = flushes, *next; flush; flush = next) {
@@ -508,7 +516,7 @@ size_t memory_pump(struct log *log)
         next = find->next;
         answer_find(memory, find);
     }
-    return count;
+    return count + memory_side_pump(&memory->disk->side, &memory->side);
 }
 
 void memory_full(struct log *log, bool full)
@@ -531,6 +539,7 @@ void memory_crash(struct log *log)
 {
     struct memory *memory = of(log);
     log_forget(memory->entries, memory->flushes, memory->reads, memory->finds);
+    log_forget_sides(memory->side.words, memory->side.asks);
     memory->disk->open = false;
     free(memory);
 }
@@ -548,6 +557,8 @@ static const struct log_ops ops = {
     .flush = log_flush,
     .read = log_read,
     .find = log_find,
+    .side = log_side,
+    .cached = log_cached,
     .prune = log_prune,
     .close = log_close,
 };
@@ -564,6 +575,8 @@ struct log *memory_open(struct memory_disk *disk, int64_t wall_s, struct log_ope
     memory->flushes_end = &memory->flushes;
     memory->reads_end = &memory->reads;
     memory->finds_end = &memory->finds;
+    memory_side_init(&memory->side);
+    memory->log.cache_max = LIMIT_CACHE_BYTES;
     opening->epoch = disk->epoch;
     opening->last_pos = memory_last_pos(disk);
     for (size_t i = 0; i < disk->jobs_count; i++)    /* what an earlier opening began to remove */

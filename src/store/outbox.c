@@ -11,6 +11,7 @@ struct load {
     struct log_flush *flushes, **flushes_end;
     struct log_read *reads, **reads_end;
     struct log_find *finds, **finds_end;
+    struct log_cached *cached, **cached_end;
     int64_t *pruned;                           /* owned */
     size_t pruned_count;
     bool full_new, full;
@@ -31,6 +32,7 @@ static void load_init(struct load *load)
     load->flushes_end = &load->flushes;
     load->reads_end = &load->reads;
     load->finds_end = &load->finds;
+    load->cached_end = &load->cached;
 }
 
 struct outbox *outbox_new(struct log_door door, struct log *log)
@@ -68,6 +70,10 @@ static void call_done(struct load *load)
     for (struct log_find *find = load->finds, *next; find; find = next) {
         next = find->next;
         find->done(find->data, find);
+    }
+    for (struct log_cached *cached = load->cached, *next; cached; cached = next) {
+        next = cached->next;
+        cached->done(cached->data, cached);
     }
 }
 
@@ -145,6 +151,15 @@ void outbox_add_find(struct outbox *box, struct log_find *find)
     find->next = NULL;
     *box->load.finds_end = find;
     box->load.finds_end = &find->next;
+    send_and_unlock(box);
+}
+
+void outbox_add_cached(struct outbox *box, struct log_cached *cached)
+{
+    pthread_mutex_lock(&box->mutex);
+    cached->next = NULL;
+    *box->load.cached_end = cached;
+    box->load.cached_end = &cached->next;
     send_and_unlock(box);
 }
 

@@ -98,6 +98,7 @@ void store_read_drop(struct store_read *read)
 struct search {
     struct list link;              /* in store.searches */
     struct store *store;
+    int64_t number;                /* of the job; 0 = by its id */
     store_found_fn *done;
     void *data;
 };
@@ -150,7 +151,8 @@ static void found(void *data, struct log_find *find)
 static void look(struct search *search, const char *id)
 {
     struct log_find *find = MEM_NEW(struct log_find);
-    find->by = LOG_BY_ID;
+    find->by = search->number ? LOG_BY_NUMBER : LOG_BY_ID;
+    find->before = search->number;
     find->id = mem_text(id);
     find->done = found;
     find->data = search;
@@ -171,6 +173,19 @@ void store_find(struct store *store, struct bytes id, store_found_fn *done, void
     look(search, text);
 }
 
+void store_find_number(struct store *store, int64_t job, store_found_fn *done, void *data)
+{
+    struct live *live = store_get_number(store, job);
+    if (live) {
+        done(data, live->gone ? NULL : live);
+        return;
+    }
+    struct search *search = MEM_NEW(struct search);
+    *search = (struct search){.store = store, .number = job, .done = done, .data = data};
+    list_push(&store->searches, &search->link);
+    look(search, NULL);
+}
+
 static void tell_nobody(void *data, struct live *live)
 {
 }
@@ -183,6 +198,7 @@ void store_drop_asks(struct store *store, const void *data)
     key_ask_drop(store, data);
     listing_drop(store, data);
     items_drop(store, data);
+    cache_drop(store, data);
 }
 
 /* The log is closed or gone: it answers nobody any more. */

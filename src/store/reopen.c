@@ -92,7 +92,8 @@ static void told_row(void *data, struct row *row)
 
 void reopen_prepare(struct store *store)
 {
-    store->opening = (struct log_opening){.data = store, .pipeline = told_pipeline, .job = told_job, .cell = told_cell, .row = told_row};
+    store->opening = (struct log_opening){.data = store, .pipeline = told_pipeline, .job = told_job, .cell = told_cell, .row = told_row,
+                                           .reader = reader_told};
 }
 
 struct log_opening *store_opening(struct store *store)

@@ -1,5 +1,6 @@
 #include "store/sqlite_own.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "os/file.h"
 
@@ -81,6 +82,32 @@ static void log_find(struct log *log, struct log_find *find)
     unlock_reader(s);
 }
 
+static bool log_side(struct log *log, struct log_side *side)
+{
+    struct sqlite *s = of(log);
+    side->next = NULL;
+    pthread_mutex_lock(&s->write_mutex);
+    bool fits = log_side_fits(&s->sides_count, side);
+    if (fits) {
+        if (!s->sides)
+            s->sides_from_us = base_now_us();
+        *s->sides_end = side;
+        s->sides_end = &side->next;
+    }
+    unlock_writer(s);
+    return fits;
+}
+
+static void log_cached(struct log *log, struct log_cached *cached)
+{
+    struct sqlite *s = of(log);
+    cached->next = NULL;
+    pthread_mutex_lock(&s->read_mutex);
+    *s->cached_end = cached;
+    s->cached_end = &cached->next;
+    unlock_reader(s);
+}
+
 static void stop_threads(struct sqlite *s)
 {
     pthread_mutex_lock(&s->read_mutex);
@@ -103,6 +130,7 @@ static void log_close(struct log *log)
     base_close(s);
     outbox_close(s->outbox);
     log_forget(s->entries, s->flushes, s->reads, s->finds);    /* what the last answers made others say and ask: too late */
+    log_forget_sides(s->sides, s->cached);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     pthread_cond_destroy(&s->write_cond);
@@ -118,6 +146,8 @@ static const struct log_ops ops = {
     .flush = log_flush,
     .read = log_read,
     .find = log_find,
+    .side = log_side,
+    .cached = log_cached,
     .prune = log_prune,
     .close = log_close,
 };
@@ -127,6 +157,7 @@ static struct sqlite *make(const char *dir, struct log_door door, struct blobs *
     struct sqlite *s = MEM_NEW(struct sqlite);
     pthread_condattr_t monotonic;
     s->log.ops = &ops;
+    s->log.cache_max = LIMIT_CACHE_BYTES;
     s->dir = mem_text(dir);
     s->lock_fd = -1;
     s->blobs = blobs;
@@ -135,6 +166,8 @@ static struct sqlite *make(const char *dir, struct log_door door, struct blobs *
     s->flushes_end = &s->flushes;
     s->reads_end = &s->reads;
     s->finds_end = &s->finds;
+    s->sides_end = &s->sides;
+    s->cached_end = &s->cached;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&s->write_cond, &monotonic);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FORMAT = 2 };      /* user_version of what this program writes */
+enum { FORMAT = 3 };      /* user_version of what this program writes */
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"
@@ -37,6 +37,20 @@ static const char keys_schema[] =
     "CREATE INDEX idem_job  ON idem (job);"
     "PRAGMA user_version = 2;"
     "COMMIT;";
+
+/* From format 2 to 3: results by key, and how far readers that go outwards have come. */
+static const char sides_schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE reader   (name TEXT NOT NULL, job INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (name, job)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX reader_job ON reader (job);"
+    "CREATE TABLE cache    (key BLOB PRIMARY KEY, expires_at INTEGER NOT NULL, bytes INTEGER NOT NULL, value TEXT, sha BLOB)"
+    "                       STRICT, WITHOUT ROWID;"
+    "CREATE INDEX cache_expiry ON cache (expires_at, bytes);"
+    "PRAGMA user_version = 3;"
+    "COMMIT;";
+
+/* What brings a log of each format up to the next one. */
+static const char *const schemas[FORMAT] = {schema, keys_schema, sides_schema};
 
 int64_t base_now_us(void)
 {
@@ -131,9 +145,9 @@ static int make_or_check_schema(struct sqlite *s, struct problem *problem)
         return 0;
     if (format == 0 && base_number(db, "SELECT count(*) FROM sqlite_schema", 1))
         return problem_set(problem, "%s/log.db is a database of another program: name another data directory.", s->dir);
-    if ((format == 0 && sqlite3_exec(db, schema, NULL, NULL, NULL) != SQLITE_OK) ||
-        sqlite3_exec(db, keys_schema, NULL, NULL, NULL) != SQLITE_OK)
-        return base_problem(s, problem, "could not be set up");
+    for (; format < FORMAT; format++)
+        if (sqlite3_exec(db, schemas[format], NULL, NULL, NULL) != SQLITE_OK)
+            return base_problem(s, problem, "could not be set up");
     return 0;
 }
 

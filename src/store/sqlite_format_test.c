@@ -1,10 +1,18 @@
-/* A log as the program of format 1 left it: no keys, and folds that say nothing of open jobs. */
+/* A log as the program of format 1 left it: no keys, and folds that say nothing of open jobs; and one of format 2: without the tables beside
+ * the log. */
 #include "store/asks_test.h"
 
 static const char *const to_format_1[] = {
     "DROP TABLE idem",
+    "DROP TABLE reader",
+    "DROP TABLE cache",
     "UPDATE job SET fold=CAST(json_remove(CAST(fold AS TEXT), '$.open', '$.fed', '$.bytes', '$.trace') AS BLOB)",
     "PRAGMA user_version=1",
+};
+static const char *const to_format_2[] = {
+    "DROP TABLE reader",
+    "DROP TABLE cache",
+    "PRAGMA user_version=2",
 };
 static const char *const without_caches[] = {
     "DELETE FROM place",
@@ -43,7 +51,7 @@ static void keys_work(void)
     settle_until(&answered, 2);
 }
 
-static void upgrade(bool caches)
+static void upgrade(int format, bool caches)
 {
     char ended_id[40], open_id[40];
     begin_on(true);
@@ -55,11 +63,14 @@ static void upgrade(bool caches)
     finish(claim(), VERDICT_DONE);
     store_set_client(bench.store, &(struct store_client){0});
     store_close(bench.store);
-    query_all(to_format_1, sizeof to_format_1 / sizeof *to_format_1);
+    if (format == 1)
+        query_all(to_format_1, sizeof to_format_1 / sizeof *to_format_1);
+    else
+        query_all(to_format_2, sizeof to_format_2 / sizeof *to_format_2);
     if (!caches)
         query_all(without_caches, sizeof without_caches / sizeof *without_caches);
     boot_disk();
-    CHECK_INT(desk_query(&desk, "PRAGMA user_version"), 2);
+    CHECK_INT(desk_query(&desk, "PRAGMA user_version"), 3);
     CHECK(is_whole(ended_id));
     CHECK_INT(store_usage(bench.store, BYTES("me")).jobs, 1);
     CHECK_INT(store_usage(bench.store, BYTES("me")).items, 4);
@@ -73,10 +84,15 @@ static void upgrade(bool caches)
 
 TEST(a_log_of_format_1_is_taken_over_with_its_caches)
 {
-    upgrade(true);
+    upgrade(1, true);
 }
 
 TEST(a_log_of_format_1_is_taken_over_without_its_caches)
 {
-    upgrade(false);
+    upgrade(1, false);
+}
+
+TEST(a_log_of_format_2_is_taken_over)
+{
+    upgrade(2, true);
 }

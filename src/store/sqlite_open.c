@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Jobs as of the last flush: those still open, and those that ended behind it. CROSS JOIN keeps the short tail on the outside. */
@@ -43,6 +44,15 @@ static void tell_cell(struct walk *walk, sqlite3_stmt *stmt)
     walk->opening->cell(walk->opening->data, walk->job, (uint32_t)sqlite3_column_int64(stmt, 0), base_bytes(stmt, 1));
 }
 
+static void tell_reader(struct walk *walk, sqlite3_stmt *stmt)
+{
+    char name[64];
+    struct bytes stored = base_bytes(stmt, 0);
+    snprintf(name, sizeof name, "%.*s", BYTES_ARG(stored));
+    if (walk->opening->reader)
+        walk->opening->reader(walk->opening->data, name, sqlite3_column_int64(stmt, 1), (uint64_t)sqlite3_column_int64(stmt, 2));
+}
+
 static void tell_row(struct walk *walk, sqlite3_stmt *stmt)
 {
     struct row *row = base_row(stmt);
@@ -80,6 +90,8 @@ static int tell_all(struct walk *walk)
         walk->job = walk->jobs[i];
         rc = each(walk, "SELECT page, body FROM cell WHERE job=? ORDER BY page", walk->job, tell_cell);
     }
+    if (rc == SQLITE_OK)
+        rc = each(walk, "SELECT r.name, r.job, r.seq FROM reader r CROSS JOIN job j ON j.job=r.job WHERE j.state<3", 0, tell_reader);
     if (rc == SQLITE_OK)
         rc = each(walk, "SELECT pos, job, seq, epoch, at, kind, item, attempt, body FROM event WHERE pos>? ORDER BY pos",
                   (int64_t)walk->pos, tell_row);

@@ -4,6 +4,7 @@
  *     sqlite_base.c    connections, the schema, statements
  *     sqlite_open.c    what is told at the opening
  *     sqlite_write.c   the log thread: group commit, flushes, checkpoints
+ *     sqlite_side.c    the log thread: results by key and cursors of outward readers, written and removed
  *     sqlite_prune.c   the log thread between commits: removal of old jobs, the sweep of blobs
  *     sqlite_read.c    the read thread
  *
@@ -42,7 +43,16 @@
     X(USES,         "SELECT sha FROM blob_use WHERE job=? LIMIT ?") \
     X(USE_GONE,     "DELETE FROM blob_use WHERE sha=? AND job=?") \
     X(USED,         "SELECT 1 FROM blob_use WHERE sha=? LIMIT 1") \
-    X(JOB_GONE,     "DELETE FROM job WHERE job=?")
+    X(JOB_GONE,     "DELETE FROM job WHERE job=?") \
+    X(CACHED,       "SELECT bytes FROM cache WHERE key=?") \
+    X(CACHE,        "INSERT OR REPLACE INTO cache VALUES (?,?,?,?,NULL)") \
+    X(CACHE_OLD,    "SELECT key, bytes, expires_at FROM cache ORDER BY expires_at LIMIT ?") \
+    X(CACHE_GONE,   "DELETE FROM cache WHERE key=?") \
+    X(READER_NEW,   "INSERT OR REPLACE INTO reader VALUES (?,?,?)") \
+    X(READER,       "INSERT OR REPLACE INTO reader SELECT ?1,?2,?3 WHERE EXISTS (SELECT 1 FROM job WHERE job=?2 AND state<3)") \
+    X(READER_GONE,  "DELETE FROM reader WHERE name=? AND job=?") \
+    X(READERS_GONE, "DELETE FROM reader WHERE job=?") \
+    X(AWAITED,      "SELECT 1 FROM reader WHERE job=? AND seq<? LIMIT 1")
 
 #define READ_STATEMENTS(X) \
     X(BEGIN,        "BEGIN") \
@@ -55,7 +65,8 @@
                     "WHERE i.owner=? AND i.key=? AND (i.expires_at=0 OR i.expires_at>?) AND j.state<3") \
     X(PAGE,         "SELECT job, id, owner, fold FROM job WHERE job<? AND state<3 ORDER BY job DESC LIMIT ?") \
     X(OWNER_PAGE,   "SELECT job, id, owner, fold FROM job WHERE job<? AND owner=?3 AND state<3 ORDER BY job DESC LIMIT ?2") \
-    X(CELL,         "SELECT body FROM cell WHERE job=? AND page=?")
+    X(CELL,         "SELECT body FROM cell WHERE job=? AND page=?") \
+    X(CACHED,       "SELECT value, expires_at FROM cache WHERE key=? AND expires_at>?")
 
 #define X(name, text) WRITE_##name,
 enum { WRITE_STATEMENTS(X) WRITE_COUNT };
@@ -72,6 +83,14 @@ struct prune {
     int64_t now_us;                /* wall; a key that lives on behind it keeps its job */
     int64_t scanned;               /* jobs up to this number were looked at */
     int64_t job;                   /* is going; 0 none */
+};
+
+/* The table of results, as the log thread knows it. */
+struct cache {
+    bool counted;                  /* `bytes` is right: not at first, nor after a failed commit */
+    int64_t bytes;                 /* of all rows, as LIMIT_CACHE_BYTES counts them */
+    bool cleaning;                 /* steps of removal are due */
+    int64_t now_us;                /* wall; what has expired by then goes */
 };
 
 struct sqlite {
@@ -93,6 +112,7 @@ struct sqlite {
     int checkpoint_error;          /* a failed checkpoint of the present commit */
     int64_t restart_from_us;       /* when a commit may next wait for readers, monotonic */
     struct prune prune;
+    struct cache cache;
     struct blob_sweep sweep;
     bool sweeping;
 
@@ -101,6 +121,9 @@ struct sqlite {
     pthread_cond_t write_cond;     /* clock: monotonic */
     struct log_entry *entries, **entries_end;
     struct log_flush *flushes, **flushes_end;
+    struct log_side *sides, **sides_end;
+    struct log_side_count sides_count;
+    int64_t sides_from_us;         /* when the first of them came, monotonic */
     bool write_waits;              /* the thread sleeps and wants a signal */
     bool write_closing;
     bool prune_wanted;
@@ -116,6 +139,7 @@ struct sqlite {
     pthread_cond_t read_cond;
     struct log_read *reads, **reads_end;
     struct log_find *finds, **finds_end;
+    struct log_cached *cached, **cached_end;
     bool read_closing;
 };
 
@@ -141,6 +165,14 @@ int write_after_commit(void *s, sqlite3 *db, const char *name, int pages);      
 bool write_failed(struct sqlite *s, int rc, const char *what);
 int write_commit(struct sqlite *s, int rc);           /* COMMIT if rc is SQLITE_OK, else, or when that fails, ROLLBACK */
 int write_one(struct sqlite *s, int statement);       /* base_run of a write statement */
+
+/* sqlite_side.c: all answer SQLITE_OK or the error, but for the last */
+int side_write(struct sqlite *s, const struct log_side *side);
+int side_write_readers(struct sqlite *s, const struct log_entry *entry);      /* of a job.created */
+int side_remove_readers(struct sqlite *s, int64_t job);
+bool side_is_awaited(struct sqlite *s, int64_t job, uint64_t last_seq);       /* a reader is behind of it */
+void side_clean(struct sqlite *s, int64_t now_us);                            /* what has expired is to go */
+void side_clean_step(struct sqlite *s);               /* one bounded transaction; clears cache.cleaning at the end */
 
 /* sqlite_prune.c */
 void prune_begin(struct sqlite *s, int64_t ended_before_us, int64_t now_us);

@@ -37,21 +37,25 @@ static sqlite3_stmt *bind_job(struct sqlite *s, int statement, int64_t job)
     return s->write[statement];
 }
 
-/* The position of the last row that the place cache knows of the job; 0 none. */
-static uint64_t last_place(struct sqlite *s, int64_t job)
+/* The position of the last row that the place cache knows of the job, and its seq; 0 none. */
+static uint64_t last_place(struct sqlite *s, int64_t job, uint64_t *ret_seq)
 {
     sqlite3_stmt *stmt = bind_job(s, WRITE_LAST_PLACE, job);
     uint64_t pos = 0;
-    if (sqlite3_step(stmt) == SQLITE_ROW)
-        for (struct bytes rest = base_bytes(stmt, 2); place_next(&rest, &pos);)
+    *ret_seq = 0;
+    if (sqlite3_step(stmt) == SQLITE_ROW) {
+        *ret_seq = (uint64_t)sqlite3_column_int64(stmt, 0) - 1;
+        for (struct bytes rest = base_bytes(stmt, 2); place_next(&rest, &pos); ++*ret_seq)
             ;
+    }
     sqlite3_reset(stmt);
     return pos;
 }
 
-static bool is_flushed(struct sqlite *s, int64_t job)
+/* All of its rows are in the place cache; says which seq the last one has. */
+static bool is_flushed(struct sqlite *s, int64_t job, uint64_t *ret_last_seq)
 {
-    sqlite3_stmt *stmt = bind_job(s, WRITE_KIND, (int64_t)last_place(s, job));
+    sqlite3_stmt *stmt = bind_job(s, WRITE_KIND, (int64_t)last_place(s, job, ret_last_seq));
     bool ended = sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_int(stmt, 0) == EVENT_JOB_ENDED;
     sqlite3_reset(stmt);
     return ended;
@@ -76,7 +80,8 @@ static int64_t scan(struct sqlite *s, int *ret_state, bool *ret_end)
         int state = sqlite3_column_int(stmt, 1);
         int64_t job = s->prune.scanned = sqlite3_column_int64(stmt, 0);
         bool old = state == 2 && sqlite3_column_int64(stmt, 2) < s->prune.ended_before_us;
-        if (state == 3 || (old && is_flushed(s, job) && !has_key(s, job)))
+        uint64_t last_seq;
+        if (state == 3 || (old && is_flushed(s, job, &last_seq) && !has_key(s, job) && !side_is_awaited(s, job, last_seq)))
             found = job;
         *ret_state = state;
         *ret_end = false;
@@ -171,6 +176,8 @@ static int remove_rest(struct sqlite *s, int64_t job, struct unused *unused, boo
         return rc;
     bind_job(s, WRITE_IDEM_GONE, job);
     rc = write_one(s, WRITE_IDEM_GONE);
+    if (rc == SQLITE_OK)
+        rc = side_remove_readers(s, job);
     bind_job(s, WRITE_JOB_GONE, job);
     if (rc == SQLITE_OK)
         rc = write_one(s, WRITE_JOB_GONE);

@@ -193,11 +193,35 @@ static void answer_find(struct sqlite *s, struct log_find *find)
     outbox_add_find(s->outbox, find);
 }
 
+static int find_value(struct sqlite *s, const struct log_cached *cached, size_t at)
+{
+    sqlite3_stmt *stmt = s->read[READ_CACHED];
+    sqlite3_bind_blob(stmt, 1, cached->keys[at].at, SHA_SIZE, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 2, cached->now_us);
+    int rc = sqlite3_step(stmt);
+    struct bytes value = rc == SQLITE_ROW ? base_bytes(stmt, 0) : (struct bytes){0};
+    if (value.at)
+        cached->values[at] = (struct log_value){{mem_copy(value.at, value.count), value.count}, sqlite3_column_int64(stmt, 1)};
+    sqlite3_reset(stmt);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static void answer_cached(struct sqlite *s, struct log_cached *cached)
+{
+    int rc = base_run(s->read[READ_BEGIN]);
+    for (size_t i = 0; i < cached->count && rc == SQLITE_OK; i++)
+        rc = find_value(s, cached, i);
+    base_run(s->read[READ_COMMIT]);
+    if (rc != SQLITE_OK)
+        cached->error = -EIO;
+    outbox_add_cached(s->outbox, cached);
+}
+
 /* Takes the next question; false at the end. Questions that are left at the close are answered with nothing. */
-static bool next_question(struct sqlite *s, struct log_read **ret_read, struct log_find **ret_find)
+static bool next_question(struct sqlite *s, struct log_read **ret_read, struct log_find **ret_find, struct log_cached **ret_cached)
 {
     pthread_mutex_lock(&s->read_mutex);
-    while (!s->reads && !s->finds && !s->read_closing)
+    while (!s->reads && !s->finds && !s->cached && !s->read_closing)
         pthread_cond_wait(&s->read_cond, &s->read_mutex);
     struct log_find *find = *ret_find = s->finds;
     if (find && !(s->finds = find->next))
@@ -205,6 +229,9 @@ static bool next_question(struct sqlite *s, struct log_read **ret_read, struct l
     struct log_read *read = *ret_read = s->reads;
     if (read && !(s->reads = read->next))
         s->reads_end = &s->reads;
+    struct log_cached *cached = *ret_cached = s->cached;
+    if (cached && !(s->cached = cached->next))
+        s->cached_end = &s->cached;
     bool closing = s->read_closing;
     pthread_mutex_unlock(&s->read_mutex);
     if (!closing)
@@ -217,9 +244,14 @@ static bool next_question(struct sqlite *s, struct log_read **ret_read, struct l
         find->error = -ECANCELED;
         outbox_add_find(s->outbox, find);
     }
+    if (cached) {
+        cached->error = -ECANCELED;
+        outbox_add_cached(s->outbox, cached);
+    }
     *ret_read = NULL;
     *ret_find = NULL;
-    return read || find;
+    *ret_cached = NULL;
+    return read || find || cached;
 }
 
 void *read_thread(void *data)
@@ -227,7 +259,10 @@ void *read_thread(void *data)
     struct sqlite *s = data;
     struct log_read *read;
     struct log_find *find;
-    while (next_question(s, &read, &find)) {
+    struct log_cached *cached;
+    while (next_question(s, &read, &find, &cached)) {
+        if (cached)
+            answer_cached(s, cached);
         if (find)
             answer_find(s, find);
         if (read)

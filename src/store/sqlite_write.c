@@ -1,8 +1,9 @@
 /* The log thread. It sleeps until something is handed over, then makes groups:
  *
  *     BEGIN IMMEDIATE
- *       rows in order          event, and exactly with it: pipeline, job, job.state, idem, blob_use
+ *       rows in order          event, and exactly with it: pipeline, job, job.state, idem, reader, blob_use
  *       flushes that are due   place, cell, job.fold, mark: those whose pos is not behind a row that still waits
+ *       words beside them      cache, reader: some of them; without a row to go with they wait a little
  *     COMMIT  (fsync)          then one message to the loop: durable up to the last row's pos
  *
  * Between groups it takes one step of pruning or of the sweep, if one is due. */
@@ -24,6 +25,7 @@ enum {
     GATHER_US = 50,                /* a thread that was asleep waits so long for what follows from the first row: the next start of an outcome */
     FULL_RETRY_US = 200000,
     FULL_TRIES_AT_CLOSE = 10,
+    SIDES_WAIT_US = 100000,        /* how long words beside the log wait for rows whose fsync they can share */
     PRUNE_EVERY_US = 10000,        /* while rows come in; without them the steps follow one another */
     SWEEP_EVERY_US = 20000,
     RESTART_BUSY_MS = 20,          /* how long a commit waits for readers when the WAL has grown too long … */
@@ -35,6 +37,7 @@ enum {
 struct group {
     struct log_entry *entries;
     struct log_flush *flushes;
+    struct log_side *sides;
     uint64_t last_pos;             /* of the last entry; 0 without one */
 };
 
@@ -221,6 +224,8 @@ static int write_entry(struct sqlite *s, const struct log_entry *entry)
     int rc = write_row(s, row);
     if (rc == SQLITE_OK && row->kind == EVENT_JOB_CREATED)
         rc = write_job(s, entry);
+    if (rc == SQLITE_OK && entry->readers_count)
+        rc = side_write_readers(s, entry);
     if (rc == SQLITE_OK && (row->kind == EVENT_JOB_SEALED || row->kind == EVENT_JOB_ENDED))
         rc = write_job_state(s, row);
     if (rc == SQLITE_OK && entry->key)
@@ -328,7 +333,11 @@ static int write_group(struct sqlite *s, const struct group *group)
         rc = write_entry(s, entry);
     for (const struct log_flush *flush = group->flushes; flush && rc == SQLITE_OK; flush = flush->next)
         rc = write_flush(s, flush);
-    return write_commit(s, rc);
+    for (const struct log_side *side = group->sides; side && rc == SQLITE_OK; side = side->next)
+        rc = side_write(s, side);
+    rc = write_commit(s, rc);
+    s->cache.counted = s->cache.counted && rc == SQLITE_OK;
+    return rc;
 }
 
 static bool is_closing(struct sqlite *s)
@@ -357,6 +366,26 @@ static void commit_group(struct sqlite *s, struct group *group)
         next = entry->next;
         log_entry_free(entry);
     }
+    log_forget_sides(group->sides, NULL);
+}
+
+/* Mutex held. */
+static struct log_side *take_sides(struct sqlite *s)
+{
+    struct log_side *taken = s->sides, **end = &s->sides;
+    size_t count = 0, bytes = 0;
+    for (; *end && count < LIMIT_SIDE_ROWS; end = &(*end)->next, count++) {
+        bytes += (*end)->value.count;
+        if (count && bytes > LIMIT_SIDE_BYTES)
+            break;
+        log_side_gone(&s->sides_count, *end);
+    }
+    s->sides = *end;
+    *end = NULL;
+    if (!s->sides)
+        s->sides_end = &s->sides;
+    s->sides_from_us = 0;          /* what is left has waited */
+    return count ? taken : NULL;
 }
 
 /* Cuts the front of the queues off. Mutex held. */
@@ -384,6 +413,7 @@ static void take_group(struct sqlite *s, struct group *ret)
     *flush = NULL;
     if (!s->flushes)
         s->flushes_end = &s->flushes;
+    ret->sides = take_sides(s);
 }
 
 enum work { WORK_GROUP, WORK_PRUNE, WORK_SWEEP, WORK_WAIT, WORK_END };
@@ -406,12 +436,17 @@ static enum work choose(struct sqlite *s, int64_t now, int64_t *ret_until)
     bool queued = s->entries || s->flushes;
     if (s->prune_wanted)
         prune_begin(s, s->prune_before_us, s->prune_now_us);
+    if (s->prune_wanted)
+        side_clean(s, s->prune_now_us);
     s->prune_wanted = false;
     if (s->write_closing)
-        return queued ? WORK_GROUP : WORK_END;
-    int64_t prune_us = s->prune.active ? prune_from(s, queued) : INT64_MAX;
+        return queued || s->sides ? WORK_GROUP : WORK_END;
+    int64_t sides_us = s->sides ? s->sides_from_us + SIDES_WAIT_US : INT64_MAX;
+    queued = queued || now >= sides_us;
+    int64_t prune_us = s->prune.active || s->cache.cleaning ? prune_from(s, queued) : INT64_MAX;
     int64_t sweep_us = s->sweeping ? sweep_from(s) : INT64_MAX;
     *ret_until = prune_us < sweep_us ? prune_us : sweep_us;
+    *ret_until = sides_us < *ret_until ? sides_us : *ret_until;
     if (now >= prune_us && prune_us <= sweep_us)
         return WORK_PRUNE;
     if (queued)
@@ -477,7 +512,10 @@ void *write_thread(void *data)
             continue;
         }
         if (work == WORK_PRUNE) {
-            prune_step(s);
+            if (s->prune.active)
+                prune_step(s);
+            if (s->cache.cleaning)
+                side_clean_step(s);
             s->last_prune_us = base_now_us();
         } else {
             sweep_step(s);

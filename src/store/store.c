@@ -23,6 +23,8 @@ struct store *store_new(const struct store_world *world)
     list_init(&store->listings);
     list_init(&store->item_asks);
     list_init(&store->removals);
+    list_init(&store->listeners);
+    store->cache = cache_new();
     reopen_prepare(store);
     return store;
 }
@@ -85,6 +87,8 @@ void store_forget(struct store *store)
         free(owner->name);
         free(owner);
     }
+    cache_free(store->cache);
+    reader_forget(store);
     map_done(&store->jobs);
     map_done(&store->ids);
     map_done(&store->pipelines);

@@ -115,12 +115,13 @@ struct live *store_get_number(struct store *store, int64_t job);
 typedef void store_found_fn(void *data, struct live *live);
 typedef void store_rows_fn(void *data, struct row **rows, size_t count, int error);
 void store_find(struct store *store, struct bytes id, store_found_fn *done, void *data);
+void store_find_number(struct store *store, int64_t job, store_found_fn *done, void *data);
 /* The job that (owner, key) names, pending ones included: so equal posts at one time find the first. `live` is borrowed, NULL = no job has
  * that key, and one may be created with it in this very call. A key whose job was cut off before its seal is free again. */
 typedef void store_key_fn(void *data, struct live *live, const struct sha *print);
 void store_find_key(struct store *store, struct bytes owner, struct bytes key, store_key_fn *done, void *data);
 
-/* Whoever asked store_find, store_find_key, store_list, store_items or store_states with this `data` is answered no more. */
+/* Whoever asked store_find, store_find_key, store_list, store_items, store_states or store_cache_get with this `data` is answered no more. */
 void store_drop_asks(struct store *store, const void *data);
 
 /* The text that a job's hash names; NULL when no job ever had it. Lives as long as the store. */
@@ -210,7 +211,8 @@ int store_stop(struct store *store, struct live *live, const char *reason, struc
  * NULL = there is none that is still good. At most LIMIT_CACHE_KEYS at a time. */
 typedef void store_cached_fn(void *data, const struct bytes *values, size_t count);
 void store_cache_get(struct store *store, const struct sha *keys, size_t count, store_cached_fn *got, void *data);
-/* Written some time later; a failure is told on standard error and nowhere else. Values over LIMIT_BODY_BYTES are not kept. */
+/* It can be got at once and is written some time later. When too much waits for the disk it is dropped, with a warning a minute on standard
+ * error. Values over LIMIT_BODY_BYTES are not kept; beyond LIMIT_CACHE_BYTES in all, those that expire first go. `value` is copied. */
 void store_cache_put(struct store *store, const struct sha *key, struct bytes value, int64_t ttl_us);
 
 /* ---- outward readers ---- */
@@ -239,9 +241,14 @@ void store_flush(struct store *store);
 /* Remove what ended before that time, in bounded steps on the log's thread; jobs that an idempotency key still names stay. */
 void store_prune(struct store *store, int64_t ended_before_us);
 
-/* Look at every event as it becomes durable, before its watchers are told: for numbers and logs. One at a time; NULL = nobody. */
-typedef void store_seen_fn(void *data, struct live *live, const struct row *row);
-void store_on_durable(struct store *store, store_seen_fn *call, void *data);
+/* Look at every event as it becomes durable, before its watchers are told: for numbers, logs, and those who wait for new jobs. */
+struct store_listener {
+    struct list link;
+    void (*seen)(void *data, struct live *live, const struct row *row);       /* borrowed; a listener may leave in its own call */
+    void *data;
+};
+void store_on_durable(struct store *store, struct store_listener *listener);  /* set seen and data before */
+void store_unlisten(struct store_listener *listener);                         /* harmless when zeroed or gone */
 /* How long the log's commits took since its opening, their fsync included. */
 struct histogram store_commits(const struct store *store);
 

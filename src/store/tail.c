@@ -153,10 +153,16 @@ void tail_news(struct store *store)
     store->telling = false;
 }
 
-void store_on_durable(struct store *store, store_seen_fn *call, void *data)
+void store_on_durable(struct store *store, struct store_listener *listener)
 {
-    store->seen = call;
-    store->seen_data = data;
+    list_init(&listener->link);
+    list_push(&store->listeners, &listener->link);
+}
+
+void store_unlisten(struct store_listener *listener)
+{
+    if (listener->link.next)
+        list_leave(&listener->link);
 }
 
 struct histogram store_commits(const struct store *store)
@@ -168,8 +174,13 @@ static void tell_seen(struct store *store, const struct pending *done)
 {
     struct live *live = done->live;
     struct row *first = live_first(live);
-    if (store->seen && first && first->seq <= done->seq)
-        store->seen(store->seen_data, live, live->tail[(live->tail_first + (done->seq - first->seq)) % live->tail_room]);
+    if (!first || first->seq > done->seq)
+        return;
+    const struct row *row = live->tail[(live->tail_first + (done->seq - first->seq)) % live->tail_room];
+    LIST_EACH(link, &store->listeners) {
+        struct store_listener *listener = LIST_OF(link, struct store_listener, link);
+        listener->seen(listener->data, live, row);
+    }
 }
 
 void tail_durable(struct store *store, uint64_t pos)

@@ -188,14 +188,15 @@ void ops_open(struct service *service)
     const char *log = service->settings.log;
     service->metrics = MEM_NEW(struct metrics);
     service->journal = journal_new(service->loop, journal_mode_of(log ? log : "text"));
-    store_on_durable(service->store, seen, service);
+    service->listener = (struct store_listener){.seen = seen, .data = service};
+    store_on_durable(service->store, &service->listener);
 }
 
 void ops_close(struct service *service)
 {
     if (!service->metrics)
         return;
-    store_on_durable(service->store, NULL, NULL);
+    store_unlisten(&service->listener);
     journal_free(service->journal);
     free(service->metrics);
 }
