@@ -147,11 +147,25 @@
 /* Intake on the job face. */
 #define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */
 #define LIMIT_VALUE_BYTES (48 * 1024)              /* bytes of an item's JSON value kept in its event; a longer one is a blob */
+#define LIMIT_WEBHOOK_BYTES 4096                    /* of what a job says of its webhook: an address and names of events */
 #define LIMIT_BATCHES_BYTES (64 * 1024 * 1024)     /* of inputs held back so that those that the cache knows come first; beyond it they go as they come */
 #define LIMIT_VALUE_DEPTH 24                       /* arrays and objects inside one another in a value: events and documents go around it */
 #define LIMIT_JSON_BODY_BYTES (64 * 1024 * 1024)   /* bytes of a body that is one JSON document; JSON Lines have no such limit */
 #define LIMIT_IN_FLIGHT 1000                       /* items at once that one job may ask for */
 #define LIMIT_PREFER_WAIT_S 300                    /* seconds that `Prefer: wait` may hold an answer back */
+
+/* Calls that go out. */
+#define LIMIT_FETCH_CALLS 512                      /* under way at a time, of each lane (guarded or not); the others wait in line */
+#define LIMIT_FETCH_IDLE 128                       /* connections kept open between calls */
+#define LIMIT_FETCH_URL_BYTES (16 * 1024)          /* bytes of an address; servers refuse longer ones */
+#define LIMIT_FETCH_HEAD_BYTES (64 * 1024)         /* bytes of an answer's headers that are kept; those beyond are not seen */
+#define LIMIT_FETCH_BODY_BYTES (16 * 1024 * 1024)  /* bytes of a request's body, held in memory while it is sent */
+#define LIMIT_FETCH_ANSWER_BYTES (4 * 1024 * 1024) /* bytes of an answer where the caller says nothing */
+#define LIMIT_FETCH_ERROR_BYTES (64 * 1024)        /* bytes of the body of an answer that is no 2xx; the rest is not read */
+#define LIMIT_FETCH_REDIRECTS 5                    /* hops of one call */
+#define LIMIT_FETCH_TIMEOUT_US 60000000LL          /* for a whole call where the caller says nothing */
+#define LIMIT_FETCH_CONNECT_US 10000000LL          /* to resolve, connect and shake hands */
+#define LIMIT_FETCH_RETRY_US (24 * 3600 * 1000000LL) /* the longest Retry-After that is believed */
 
 /* The loop. */
 #define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */

@@ -102,6 +102,14 @@ int terms_check(const struct pipeline *pipeline, struct problem *problem)
     return 0;
 }
 
+static bool leaves_the_machine(const struct pipeline *pipeline)
+{
+    bool any = false;
+    for (size_t i = 0; i < pipeline->legs_count; i++)
+        any |= pipeline->legs[i].room == ROOM_TRIP;
+    return any;
+}
+
 int terms_make(const struct pipeline *pipeline, struct bytes params, struct bytes webhook, struct terms *ret, struct store_job *job,
                struct problem *problem)
 {
@@ -128,7 +136,7 @@ int terms_make(const struct pipeline *pipeline, struct bytes params, struct byte
     job->max_cost = pipeline->max_cost;
     job->ordered |= pipeline->ordered;
     if (!job->in_flight)
-        job->in_flight = pipeline->in_flight;
+        job->in_flight = pipeline->in_flight ? pipeline->in_flight : leaves_the_machine(pipeline) ? TERMS_IN_FLIGHT : 0;
     return 0;
 }
 

@@ -5,13 +5,15 @@
 #include "base/problem.h"
 #include "store/store.h"
 
+enum { TERMS_IN_FLIGHT = 16 };     /* items at once of a job whose items wait for others, where nobody says how many */
+
 struct terms {
     char *params;                  /* owned JSON object: those given, with defaults; NULL = none were given and none are declared */
     char *webhook;                 /* owned JSON, or NULL */
     const char *readers[2];        /* names of outward readers, static */
 };
 
-/* Fills pipeline, params, in_flight and ordered (where the job does not say them: 0, false), deadline, top, stop, max_cost and readers of `job`,
+/* Fills pipeline, params, in_flight and ordered (where the job does not say them; in_flight stays 0 when nobody does: as many as there are workers), deadline, top, stop, max_cost and readers of `job`,
  * whose views live as long as `ret`. 0, or -1 and a problem that names the parameter: one that is missing, of another type, or that the pipeline does
  * not declare (a pipeline that declares none takes any).
  * params     JSON object, or empty

@@ -10,6 +10,7 @@
 #pragma once
 #include "base/problem.h"
 #include "config/shelf.h"
+#include "engine/ask.h"
 #include "engine/engine.h"
 #include "os/loop.h"
 #include "store/blob.h"
@@ -38,6 +39,7 @@ struct service_settings {
     const char *version;            /* "0" */
     /* the work */
     const struct shelf *shelf;      /* what jobs can be made of; its first pipeline is the seed face's. Not empty */
+    struct asker *asker;            /* for inputs that pipelines put together to batches; borrowed */
     const char *scratch;            /* folder for bodies that are too large for memory: files without a name; "/tmp" */
     struct bytes params;            /* JSON object for the stages of jobs that say none, or empty */
     struct bytes owner;             /* of the jobs; empty = "local" */

@@ -102,7 +102,7 @@ static void preferences_of(struct http_request *request, struct order_want *want
 static struct order_want *want_of(struct service *service, struct http_request *request)
 {
     struct order_want *want = MEM_NEW(struct order_want);
-    int64_t in_flight = service->settings.max_workers;
+    int64_t in_flight = 0;    /* what the pipeline says */
     want->first = -1;
     if (pipeline_of(service, request, want) || !ask_flag(request, "open", &want->open) || !ask_flag(request, "ordered", &want->ordered) ||
         !ask_int(request, "in_flight", 1, LIMIT_IN_FLIGHT, &in_flight) || leave_of(request, want) || key_of(request, want)) {

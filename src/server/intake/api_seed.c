@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "server/access/quota.h"
+#include "engine/terms.h"
 #include "server/intake/collect.h"
 #include "server/intake/upload.h"
 #include "server/stream/stream.h"
@@ -91,14 +92,20 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
     const struct upload *upload = intake->upload;
     bool parallel = intake->door == DOOR_FAST || (intake->door == DOOR_BATCH && settings->enable_parallel);
     struct store_job job = {
-        .owner = service_owner(intake->service, intake->request), .pipeline = settings->shelf->entries[0].pipeline, .params = settings->params,
+        .owner = service_owner(intake->service, intake->request),
         .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = trace_of(intake->request),
     };
+    struct terms terms;
+    if (terms_make(settings->shelf->entries[0].pipeline, settings->params, (struct bytes){0}, &terms, &job, problem)) {
+        terms_done(&terms);
+        return NULL;
+    }
     struct item_spec *items = mem_new((size_t)upload->count * sizeof *items);
     for (int i = 0; i < upload->count; i++)
         items[i] = upload_item(upload->files[i]);
     struct live *live = engine_submit(intake->service->engine, &job, items, (size_t)upload->count, ret_busy, problem);
     free(items);
+    terms_done(&terms);
     return live;
 }
 

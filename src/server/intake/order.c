@@ -1,4 +1,4 @@
-#include "server/intake/order.h"
+#include "server/intake/order_own.h"
 
 #include "base/json.h"
 #include "base/limits.h"
@@ -13,33 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct order {
-    struct list link;                 /* in service.orders */
-    struct party party;
-    struct service *service;
-    struct http_request *request;     /* NULL once its client has gone */
-    enum http_why why;
-    struct order_want *want;
-    struct upload *upload;
-    struct spool *spool;
-    struct sha print;
-    char *params;                     /* JSON, or NULL */
-    struct live *live;                /* one reference: the job, once it is there */
-    bool mine;                        /* this order made it */
-    bool replay;                      /* another order with this key made it */
-    bool pouring;                     /* its items are on their way into the job */
-    bool busy;                        /* somebody will call back: the key's look-up, or a read of the spool */
-    bool dead;                        /* to be freed when it does */
-    int64_t first, at;                /* index of its first item, items poured so far */
-    bool finished;                    /* it waits for the disk alone */
-    const struct item_spec *held;     /* read, and not taken: the disk was busy */
-    size_t held_count;
-    struct store_wait wait;
-    struct list followers, follow;    /* orders that wait for this one to come to its end; a link in such a list */
-};
-
 static void start(struct order *order);
-static void pour(struct order *order);
 
 static void start_again(struct store_wait *wait)
 {
@@ -56,7 +30,7 @@ void order_want_free(struct order_want *want)
 
 /* ---- the end ---- */
 
-static void order_free(struct order *order)
+void order_free(struct order *order)
 {
     list_leave(&order->link);
     list_leave(&order->party.link);
@@ -70,6 +44,9 @@ static void order_free(struct order *order)
     spool_free(order->spool);
     live_unref(order->live);
     order_want_free(order->want);
+    batches_free(order->batches);
+    terms_done(&order->terms);
+    free(order->files);
     free(order->params);
     free(order);
 }
@@ -115,14 +92,14 @@ static void give_up(struct order *order)
     order_free(order);
 }
 
-static int64_t items_of(const struct order *order)
+int64_t order_inputs(const struct order *order)
 {
     return order->upload ? order->upload->count : order->spool ? order->spool->count : 0;
 }
 
 static bool is_part_taken(const struct order *order)
 {
-    return order->at && !order->mine;
+    return order->made && !order->mine;
 }
 
 /* The answer to an addition that failed, for programs too: who would send all of it again would have the part that was taken twice. */
@@ -132,16 +109,15 @@ static void refuse_addition(struct order *order, int status, const struct proble
     buf_init(&buf, LIMIT_BODY_BYTES);
     problem_json(&buf, status, bytes_of(detail->text), order->request->path);
     buf.count--;      /* its last brace */
-    if (order->at)
-        json_put_int(&buf, "taken", order->at);
+    if (order->made)
+        json_put_int(&buf, "taken", order->made);
     json_put_int(&buf, "total", live_job(order->live)->total);
     json_close(&buf, '}');
     http_answer_buf(order->request, status, PROBLEM_JSON_TYPE, &buf);
 }
 
 /* Refuse it with this sentence, if somebody still listens. What went into somebody's open job before stays there, and is told. */
-static void fail(struct order *order, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void fail(struct order *order, int status, const char *format, ...)
+void order_fail(struct order *order, int status, const char *format, ...)
 {
     struct problem text = {0};
     struct problem whole = {0};
@@ -150,8 +126,11 @@ static void fail(struct order *order, int status, const char *format, ...)
     vsnprintf(text.text, sizeof text.text, format, args);
     va_end(args);
     if (order->request && is_part_taken(order)) {
-        problem_set(&whole, "%s Of its %lld items the first %lld are in the job all the same.", text.text, (long long)items_of(order),
-                    (long long)order->at);
+        if (order->batches)
+            problem_set(&whole, "%s The first %lld items made of it are in the job all the same.", text.text, (long long)order->made);
+        else
+            problem_set(&whole, "%s Of its %lld items the first %lld are in the job all the same.", text.text, (long long)order_inputs(order),
+                        (long long)order->at);
         refuse_addition(order, status, &whole);
     } else if (order->request) {
         http_refuse(order->request, status, "%s", text.text);
@@ -159,18 +138,18 @@ static void fail(struct order *order, int status, const char *format, ...)
     give_up(order);
 }
 
-static void fail_down(struct order *order)
+void order_fail_down(struct order *order)
 {
-    fail(order, 503, is_part_taken(order) ? "The server is going down." : "The server is going down; what was sent was not taken.");
+    order_fail(order, 503, is_part_taken(order) ? "The server is going down." : "The server is going down; what was sent was not taken.");
 }
 
 /* The queue to the disk is full: go on when what is in it is durable. */
-static void wait_for_disk(struct order *order, const struct problem *problem, void (*call)(struct store_wait *wait))
+void order_wait_for_disk(struct order *order, const struct problem *problem, void (*call)(struct store_wait *wait))
 {
     struct store *store = order->service->store;
     if (order->service->draining || store_disk_full(store) || !store_busy(store)) {
         if (is_part_taken(order)) {
-            fail(order, store_disk_full(store) ? 507 : 503, "The server cannot write for now.");
+            order_fail(order, store_disk_full(store) ? 507 : 503, "The server cannot write for now.");
             return;
         }
         if (order->request)
@@ -191,9 +170,9 @@ static void closed(struct http_request *request, enum http_why why)
 static void drain(struct party *party)
 {
     struct order *order = LIST_OF(party, struct order, party);
-    bool all_taken = order->pouring && order->at == items_of(order);    /* and durable soon */
+    bool all_taken = order->pouring && order->at == order_inputs(order) && (!order->batches || order->flushed);    /* and durable soon */
     if (!order->finished && !all_taken)
-        fail_down(order);
+        order_fail_down(order);
 }
 
 /* ---- telling ---- */
@@ -210,7 +189,7 @@ static void tell_added(struct order *order)
     json_open(&buf, '{');
     json_put_text(&buf, "id", live_job(order->live)->id);
     json_put_int(&buf, "first", order->first);
-    json_put_int(&buf, "count", items_of(order));
+    json_put_int(&buf, "count", order->made);
     json_put_int(&buf, "total", live_job(order->live)->total);
     json_close(&buf, '}');
     http_answer_buf(release(order), 202, "application/json", &buf);
@@ -253,7 +232,7 @@ static void durable(struct store_wait *wait)
 }
 
 /* All that it wanted is accepted. */
-static void finish(struct order *order)
+void order_finish(struct order *order)
 {
     if (order->upload && !order->replay)
         order->upload->used = true;
@@ -262,88 +241,6 @@ static void finish(struct order *order)
     order->finished = true;
     let_followers_go(order);
     store_when(order->service->store, &order->wait, store_pos(order->service->store), durable);
-}
-
-/* ---- pouring the items in ---- */
-
-static void pour_on(struct store_wait *wait)
-{
-    pour(LIST_OF(wait, struct order, wait));
-}
-
-static void seal(struct order *order)
-{
-    struct problem problem = {0};
-    bool busy = false;
-    bool sealing = order->want->live ? order->want->seal : !order->want->open;
-    if (sealing && !live_job(order->live)->sealed && !live_job(order->live)->ended &&
-        engine_seal(order->service->engine, order->live, &busy, &problem)) {
-        wait_for_disk(order, &problem, pour_on);
-        return;
-    }
-    finish(order);
-}
-
-static void poured(struct order *order, const struct item_spec *items, size_t count)
-{
-    struct problem problem = {0};
-    bool busy = false;
-    int answer = engine_add(order->service->engine, order->live, items, count, &busy, &problem);
-    if (answer == ENGINE_FULL) {
-        fail(order, 429, "%s", problem.text);
-    } else if (answer && busy) {
-        order->held = order->spool ? items : NULL;
-        order->held_count = order->spool ? count : 0;
-        wait_for_disk(order, &problem, pour_on);
-    } else if (answer) {
-        fail(order, live_job(order->live)->sealed || live_job(order->live)->ended ? 409 : 400, "%s", problem.text);
-    } else {
-        order->at += (int64_t)count;
-        store_when(order->service->store, &order->wait, store_pos(order->service->store), pour_on);
-    }
-}
-
-static void pour_files(struct order *order)
-{
-    struct upload *upload = order->upload;
-    size_t count = (size_t)(upload->count - order->at < SPOOL_READ ? upload->count - order->at : SPOOL_READ);
-    struct item_spec *items MEM_OWNED = mem_new(count * sizeof *items);
-    for (size_t i = 0; i < count; i++)
-        items[i] = upload_item(upload->files[order->at + (int64_t)i]);
-    poured(order, items, count);
-}
-
-static void values_came(void *data, const struct item_spec *items, size_t count, int error)
-{
-    struct order *order = data;
-    order->busy = false;
-    if (order->dead)
-        order_free(order);
-    else if (error || !count)
-        fail(order, 500, "The items could not be read back from the disk.");
-    else
-        poured(order, items, count);
-}
-
-static void pour(struct order *order)
-{
-    struct store *store = order->service->store;
-    if (order->at == items_of(order)) {
-        seal(order);
-    } else if (order->service->draining) {
-        fail_down(order);
-    } else if (store_busy(store)) {
-        wait_for_disk(order, &(struct problem){0}, pour_on);
-    } else if (order->held_count) {
-        size_t count = order->held_count;
-        order->held_count = 0;
-        poured(order, order->held, count);
-    } else if (order->upload) {
-        pour_files(order);
-    } else {
-        order->busy = true;
-        spool_read(order->spool, order->first + order->at, values_came, order);
-    }
 }
 
 /* ---- into a new job ---- */
@@ -386,31 +283,54 @@ static void follow(struct order *order, struct order *leader)
     list_push(&leader->followers, &order->follow);
 }
 
+static struct bytes webhook_of(const struct order *order)
+{
+    return order->spool && order->spool->webhook ? bytes_of(order->spool->webhook) : (struct bytes){0};
+}
+
+/* Inputs of a pipeline that batches them are made items first. */
+static void begin_pouring(struct order *order, const struct pipeline *pipeline)
+{
+    struct service *service = order->service;
+    struct batches_world world = {service->loop, service->store, service->blobs, service->settings.asker};
+    const struct job *job = live_job(order->live);
+    order->pouring = true;
+    if (pipeline && batches_wanted(pipeline) && order_inputs(order))
+        order->batches = batches_new(&world, pipeline, bytes_of(job->params), job->total);
+    order_pour(order);
+}
+
 static void create(struct order *order)
 {
     const struct order_want *want = order->want;
     struct service *service = order->service;
     struct problem problem = {0};
     bool busy = false;
-    if (quota_admit_job(service, order->request, items_of(order), bytes_of_inputs(order))) {
+    if (quota_admit_job(service, order->request, order_inputs(order), bytes_of_inputs(order))) {
         give_up(order);
         return;
     }
+    struct bytes params = order->params ? bytes_of(order->params) : want->takes_any ? (struct bytes){0} : service->settings.params;
     struct store_job job = {
-        .owner = service_owner(service, order->request), .pipeline = want->entry->pipeline,
-        .params = order->params ? bytes_of(order->params) : want->takes_any ? (struct bytes){0} : service->settings.params,
-        .in_flight = want->in_flight, .ordered = want->ordered, .open = want->open, .key = bytes_of(want->key), .print = order->print,
-        .key_ttl_us = LIMIT_KEY_US, .trace = trace_of(order->request),
+        .owner = service_owner(service, order->request), .in_flight = want->in_flight, .ordered = want->ordered, .open = want->open,
+        .key = bytes_of(want->key), .print = order->print, .key_ttl_us = LIMIT_KEY_US, .trace = trace_of(order->request),
     };
+    terms_done(&order->terms);
+    if (terms_make(want->entry->pipeline, params, webhook_of(order), &order->terms, &job, &problem)) {
+        order_fail(order, 400, "%s", problem.text);
+        return;
+    }
+    if (!job.in_flight)
+        job.in_flight = (uint32_t)service->settings.max_workers;
     struct live *live = engine_open_job(service->engine, &job, &busy, &problem);
     if (!live && busy) {
-        wait_for_disk(order, &problem, start_again);
+        order_wait_for_disk(order, &problem, start_again);
     } else if (!live) {
-        fail(order, 400, "%s", problem.text);
+        order_fail(order, 400, "%s", problem.text);
     } else {
         order->live = live_ref(live);
-        order->mine = order->pouring = true;
-        pour(order);
+        order->mine = true;
+        begin_pouring(order, want->entry->pipeline);
     }
 }
 
@@ -425,7 +345,7 @@ static void key_found(void *data, struct live *live, const struct sha *print)
     } else if (!live) {
         create(order);
     } else if (memcmp(print->at, order->print.at, SHA_SIZE) != 0) {
-        fail(order, 422, "The Idempotency-Key \"%s\" was used for something else: job %s.", order->want->key, live_job(live)->id);
+        order_fail(order, 422, "The Idempotency-Key \"%s\" was used for something else: job %s.", order->want->key, live_job(live)->id);
     } else {
         struct order *leader = pourer(order, live);
         if (leader) {
@@ -434,7 +354,7 @@ static void key_found(void *data, struct live *live, const struct sha *print)
         }
         order->live = live_ref(live);
         order->replay = true;
-        finish(order);
+        order_finish(order);
     }
 }
 
@@ -462,17 +382,16 @@ static void add(struct order *order)
     if (!order->live)
         order->live = live_ref(want->live);
     if (job->ended && (!want->seal || !job->sealed)) {
-        fail(order, 409, "The job has ended: %s.", job->error ? job->error : job_status_name(job->status));
+        order_fail(order, 409, "The job has ended: %s.", job->error ? job->error : job_status_name(job->status));
     } else if (job->sealed && !want->seal) {
-        fail(order, 409, "The job takes no more items: it is sealed.");
+        order_fail(order, 409, "The job takes no more items: it is sealed.");
     } else if (want->first >= 0 && want->first != job->total) {
         refuse_place(order);
-    } else if (!want->seal && quota_admit(order->service, order->request, items_of(order), bytes_of_inputs(order))) {
+    } else if (!want->seal && quota_admit(order->service, order->request, order_inputs(order), bytes_of_inputs(order))) {
         give_up(order);
     } else {
         order->first = job->total;
-        order->pouring = true;
-        pour(order);
+        begin_pouring(order, store_pipeline(order->service->store, &job->hash));
     }
 }
 
@@ -486,11 +405,11 @@ static void start(struct order *order)
     if (!order->request) {
         give_up(order);
     } else if (service->draining) {
-        fail_down(order);
+        order_fail_down(order);
     } else if (store_disk_full(store) || !blob_space_ok(service->blobs)) {
-        fail(order, 507, "The server's disk is full.");
+        order_fail(order, 507, "The server's disk is full.");
     } else if (store_busy(store)) {
-        wait_for_disk(order, &(struct problem){0}, start_again);
+        order_wait_for_disk(order, &(struct problem){0}, start_again);
     } else if (want->live) {
         add(order);
     } else if (want->key[0]) {

@@ -30,6 +30,7 @@ void spool_free(struct spool *spool)
     free(spool->pins);
     free(spool->params);
     free(spool->pipeline);
+    free(spool->webhook);
     free(spool->scratch);
     free(spool->names);
     free(spool->specs);

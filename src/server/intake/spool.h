@@ -5,7 +5,7 @@
  *
  * Two forms:
  *   JSON Lines    a line an item; empty lines are skipped
- *   a document    {"items": […], "params": {…}, "pipeline": "name"}, at most LIMIT_JSON_BODY_BYTES
+ *   a document    {"items": […], "params": {…}, "pipeline": "name", "webhook": {…}}, at most LIMIT_JSON_BODY_BYTES
  * An item is any JSON value but null, of at most MAX_FILE_SIZE_MB and LIMIT_VALUE_DEPTH levels. An object with a member "value" and no
  * others but "name", "key" and "type" (texts) stands for that value, named so. Values over LIMIT_VALUE_BYTES become blobs.
  *
@@ -32,6 +32,7 @@ struct spool {
     struct sha sha;                /* of the body */
     char *params;                  /* owned JSON text; NULL = not said */
     char *pipeline;                /* owned; NULL = not said */
+    char *webhook;                 /* owned JSON object; NULL = not said */
     bool used;                     /* a job names its blobs: set by who submitted them. Else they are thrown away with the spool */
     void *data;                    /* whoever began it knows */
     /* the rest is spool.c's own */

@@ -435,6 +435,18 @@ static int take_pipeline(struct spool *spool, struct bytes value)
     return 0;
 }
 
+static int take_webhook(struct spool *spool, struct bytes value)
+{
+    if (value.at[0] != '{' || value.count > LIMIT_WEBHOOK_BYTES)
+        return REFUSE(spool, 400, "\"webhook\" must be an object of at most %d bytes.", LIMIT_WEBHOOK_BYTES);
+    struct buf text BUF_OWNED;
+    buf_init(&text, LIMIT_WEBHOOK_BYTES);
+    put_line(&text, value);
+    free(spool->webhook);
+    spool->webhook = buf_take(&text, NULL);
+    return 0;
+}
+
 static int take_member(struct spool *spool, struct bytes key, struct bytes value)
 {
     if (bytes_equal(key, BYTES("items")) && value.at[0] == '[')
@@ -445,8 +457,10 @@ static int take_member(struct spool *spool, struct bytes key, struct bytes value
         return take_params(spool, value);
     if (bytes_equal(key, BYTES("pipeline")) && !spool->rules->single)
         return take_pipeline(spool, value);
+    if (bytes_equal(key, BYTES("webhook")) && !spool->rules->single)
+        return take_webhook(spool, value);
     return REFUSE(spool, 400, "The body has a member \"%.*s\"; known are %s.", (int)(key.count < 64 ? key.count : 64), key.at,
-                  spool->rules->single ? "\"items\"" : "\"items\", \"params\" and \"pipeline\"");
+                  spool->rules->single ? "\"items\"" : "\"items\", \"params\", \"pipeline\" and \"webhook\"");
 }
 
 /* An object of "items" and nothing else. */

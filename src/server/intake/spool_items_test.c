@@ -23,6 +23,7 @@ static void spool_drop(struct spool *spool)
     free(spool->scratch);
     free(spool->params);
     free(spool->pipeline);
+    free(spool->webhook);
     free(spool);
 }
 
