@@ -192,8 +192,8 @@ static bool take_input(const struct stage_task *task, struct buf *ret, struct st
 
 static bool takes_text(const struct stage_task *task)
 {
-    JSON_OWNED struct json_object *params = task->variables.count ? json_parse(task->variables, NULL) : NULL;
-    return params && json_get_bool(params, "text", false);
+    JSON_OWNED struct json_object *variables = task->variables.count ? json_parse(task->variables, NULL) : NULL;
+    return json_get_bool(json_get(variables, "params"), "text", false);
 }
 
 static bool is_image(struct bytes file)

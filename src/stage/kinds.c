@@ -4,12 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-extern const struct stage_kind stage_decklist, stage_match, stage_noop;
+extern const struct stage_kind stage_decklist, stage_eval, stage_gather, stage_jq, stage_match, stage_noop, stage_rows, stage_split, stage_tail;
 
 static const struct stage_kind *const kinds[] = {
-    &stage_decklist,
-    &stage_match,
-    &stage_noop,
+    &stage_decklist, &stage_match, &stage_noop, &stage_jq, &stage_split, &stage_gather, &stage_tail, &stage_eval, &stage_rows,
 };
 
 const struct stage_kind *stage_kind_at(size_t index)
@@ -38,8 +36,12 @@ void stage_outcome_done(struct stage_outcome *outcome)
 
 void stage_outcome_stat(struct stage_outcome *outcome, const char *name, double value)
 {
-    if (outcome->stats_count < STAGE_STATS_MAX)
-        outcome->stats[outcome->stats_count++] = (struct stage_stat){name, value};
+    struct stage_stat *stat = &outcome->stats[outcome->stats_count];
+    if (outcome->stats_count == STAGE_STATS_MAX || strlen(name) >= sizeof stat->name)
+        return;
+    *stat = (struct stage_stat){.value = value};
+    memcpy(stat->name, name, strlen(name));
+    outcome->stats_count++;
 }
 
 void stage_outcome_fail(struct stage_outcome *outcome, enum stage_verdict verdict, const char *error_type, const char *format, ...)

@@ -1,5 +1,5 @@
 /* The kind that does nothing: its value is its input. Benches measure the engine with it, and tests ask it to misbehave,
- * either in the stage's params or, item by item, in an object "noop" inside the input value, or in a small file that is such an object
+ * either in the job's params or, item by item, in an object "noop" inside the input value, or in a small file that is such an object
  * ({"noop": {"sleep_ms": 100}}):
  *   sleep_ms N    wait that long first             crash true    end by a signal
  *   hang true     never come back                  exit N        end the process with this status
@@ -86,7 +86,7 @@ static void wish_from(struct bytes text, const char *inside, const struct stage_
     if (!text.count || outcome->verdict != STAGE_DONE)
         return;
     JSON_OWNED struct json_object *object = json_parse(text, NULL);
-    struct json_object *wishes = object && inside ? json_get(object, inside) : object;
+    struct json_object *wishes = json_get(object, inside);
     if (wishes)
         wish(wishes, task, outcome);
 }
@@ -108,7 +108,7 @@ static void wish_in_file(const struct stage_task *task, struct stage_outcome *ou
 
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
-    wish_from(task->variables, NULL, task, outcome);
+    wish_from(task->variables, "params", task, outcome);
     wish_inside(task->value, task, outcome);
     wish_in_file(task, outcome);
     if (outcome->verdict != STAGE_DONE || outcome->value.count)

@@ -35,8 +35,9 @@ struct stage_outfit {
 enum {
     STAGE_IMAGE_BYTES_MAX = 10 << 20,     /* what a phone's screenshot never reaches; the front doors use the same figure */
     STAGE_IMAGE_PIXELS_MAX = 24000000,    /* 1080 px wide and 22,000 px long; 72 MB decoded, three times that if progressive */
-    STAGE_VALUE_MAX = 4 << 20,            /* bytes of one result */
-    STAGE_STATS_MAX = 8,
+    STAGE_VALUE_MAX = 64 << 20,           /* bytes of one value: a batch of thousands of records */
+    STAGE_STATS_MAX = 16,
+    STAGE_STAT_NAME_SIZE = 65,            /* with the NUL */
 };
 
 /* One piece of work, borrowed while `run` runs. */
@@ -59,7 +60,7 @@ enum stage_verdict {
 };
 
 struct stage_stat {
-    const char *name;      /* static */
+    char name[STAGE_STAT_NAME_SIZE];
     double value;
 };
 
@@ -92,6 +93,7 @@ const struct stage_kind *stage_kind_at(size_t index);             /* NULL beyond
 
 void stage_outcome_init(struct stage_outcome *outcome);
 void stage_outcome_done(struct stage_outcome *outcome);
+/* A name that is too long, and a stat too many, are left out. */
 void stage_outcome_stat(struct stage_outcome *outcome, const char *name, double value);
 /* Make the outcome a failure: error_type is a static string; the sentence is kept as problem_set would. */
 void stage_outcome_fail(struct stage_outcome *outcome, enum stage_verdict verdict, const char *error_type,

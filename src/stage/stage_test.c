@@ -59,7 +59,7 @@ TEST(noop_gives_its_input_back_or_fails_as_asked)
     CHECK_TEXT(outcome.error.text, "no.");
     CHECK_TEXT(outcome.error_type, "validation");
     stage_outcome_done(&outcome);
-    run("noop", (struct stage_task){.input_fd = -1, .variables = BYTES("{\"retry\":\"later.\",\"sleep_ms\":1}")}, &outcome);
+    run("noop", (struct stage_task){.input_fd = -1, .variables = BYTES("{\"params\":{\"retry\":\"later.\",\"sleep_ms\":1}}")}, &outcome);
     CHECK_INT(outcome.verdict, STAGE_RETRY);
     stage_outcome_done(&outcome);
 }
