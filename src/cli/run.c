@@ -9,10 +9,12 @@
 #include "cli/host.h"
 #include "cli/manual.h"
 #include "cli/report.h"
+#include "cli/values.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
 #include "core/codec.h"
+#include "engine/terms.h"
 #include "readers/cursor.h"
 #include "readers/lines.h"
 
@@ -25,6 +27,8 @@
 #include <unistd.h>
 
 const struct flag run_flags[] = {
+    {"items", "FILE", "values, one JSON value a line, instead of files; - is standard input"},
+    {"params", "JSON", "parameters of the job, as the pipeline declares them"},
     {"keep-order", NULL, "lines in the order of the files, not as they end"},
     {"joblog", "FILE", "a row for each file that ended, as GNU parallel writes them"},
     {"resume", NULL, "leave out the files that --joblog has already"},
@@ -33,7 +37,7 @@ const struct flag run_flags[] = {
     {"halt", "WHEN,WHY=N", "stop early: now,fail=1; soon,fail=3; now,success=1; soon,fail=10%"},
     {NULL},
 };
-enum { RUN_KEEP_ORDER, RUN_JOBLOG, RUN_RESUME, RUN_RESUME_FAILED, RUN_RETRY_FAILED, RUN_HALT };
+enum { RUN_ITEMS, RUN_PARAMS, RUN_KEEP_ORDER, RUN_JOBLOG, RUN_RESUME, RUN_RESUME_FAILED, RUN_RETRY_FAILED, RUN_HALT };
 
 struct run {
     struct host host;
@@ -46,6 +50,10 @@ struct run {
     char *const *names;           /* of all files that the command names */
     int64_t *seqs;                /* which of them are items of the job; owned */
     char **chosen;                /* those, in the order of the items; owned */
+    const char *items;            /* the file of values; NULL = there are files */
+    struct files files;           /* the items; chosen[] may view their names */
+    struct terms terms;           /* of the job */
+    struct store_job job;         /* its views are in the terms */
     struct timer tick;            /* draws the bar while nothing happens */
     struct store_wait last;       /* Ctrl-C once: what was accepted becomes durable */
     struct sha print;             /* of the command: its job's id */
@@ -85,12 +93,35 @@ static void add_settings(const struct run *run, struct sha_stream *print)
     sha_add(print, (struct bytes){(const char *)&version, sizeof version});
 }
 
-static void list_files(struct run *run, struct files *files)
+/* Values are named after their lines, or as the pipeline's batches are. */
+static void name_values(struct run *run, const struct files *files)
+{
+    free(run->chosen);
+    free(run->seqs);
+    run->total = (int64_t)files->count;
+    run->chosen = mem_new((files->count + 1) * sizeof *run->chosen);
+    run->seqs = mem_new((files->count + 1) * sizeof *run->seqs);
+    for (size_t i = 0; i < files->count; i++) {
+        run->chosen[i] = (char *)files->specs[i].name.at;
+        run->seqs[i] = (int64_t)i;
+    }
+    run->report_options.seqs = run->seqs;
+}
+
+static int list_items(struct run *run, struct files *files, struct problem *problem)
 {
     struct sha_stream *print = sha_new();
+    int answer = 0;
     add_settings(run, print);
-    files_list(files, run->chosen, (size_t)run->total, &run->settings, run->host.blobs, print);
+    sha_add(print, run->job.params);
+    if (run->items)
+        answer = values_read(run->items, &run->host, run->job.params, print, files, problem);
+    else
+        files_list(files, run->chosen, (size_t)run->total, &run->settings, run->host.blobs, print);
     run->print = sha_end(print);
+    if (!answer && run->items)
+        name_values(run, files);
+    return answer;
 }
 
 /* What --joblog has already is left out. */
@@ -102,6 +133,9 @@ static int choose(struct run *run, const struct arguments *arguments, struct pro
     size_t count;
     if (how != RESUME_ALL && !values[RUN_JOBLOG])
         return problem_set(problem, "--resume, --resume-failed and --retry-failed need the --joblog that they go by");
+    run->items = values[RUN_ITEMS];
+    if (run->items && (how != RESUME_ALL || arguments->count > 1))
+        return problem_set(problem, "--items stands for all files, and what is resumed goes by files; --data goes on with a job of values");
     if (values[RUN_HALT] && halt_parse(values[RUN_HALT], &run->report_options.halt, problem))
         return -1;
     run->names = arguments->words + 1;
@@ -287,10 +321,7 @@ static struct live *earlier_job(struct run *run)
 static struct live *new_job(struct run *run, const struct files *files, struct problem *problem)
 {
     bool busy;
-    /* Whoever names a text file here means it as a decklist. */
-    struct store_job job = {.owner = BYTES("local"), .pipeline = run->host.pipeline, .params = BYTES("{\"text\":true}"),
-                            .in_flight = (uint32_t)run->settings.max_workers};
-    struct live *live = engine_submit(run->host.engine, &job, files->specs, files->count, &busy, problem);
+    struct live *live = engine_submit(run->host.engine, &run->job, files->specs, files->count, &busy, problem);
     return live ? live_ref(live) : NULL;
 }
 
@@ -335,18 +366,33 @@ static int verdict(struct run *run)
     return EXIT_SOME_FAILED;
 }
 
-static int begin(struct run *run, struct live **ret_live, struct problem *problem)
+/* Whoever names a text file here means it as a decklist. */
+static int make_terms(struct run *run, const char *params, struct problem *problem)
+{
+    struct bytes given = params ? bytes_of(params) : run->host.shelf.entries[0].images ? BYTES("{\"text\":true}") : (struct bytes){0};
+    run->job = (struct store_job){.owner = BYTES("local")};
+    if (terms_make(run->host.pipeline, given, (struct bytes){0}, &run->terms, &run->job, problem))
+        return -1;
+    if (!run->job.in_flight)
+        run->job.in_flight = (uint32_t)run->settings.max_workers;
+    return 0;
+}
+
+static int begin(struct run *run, const char *params, struct live **ret_live, struct problem *problem)
 {
     struct files files = {0};
+    struct live *live = NULL;
     if (run->host.notice)
         fprintf(stderr, "rivulet run: %s\n", run->host.notice);
-    if (report_begin(&run->report, &run->report_options, &run->bar, problem))
-        return -1;
-    list_files(run, &files);
-    struct live *live = run->settings.data ? earlier_job(run) : NULL;
-    *ret_live = live ? live : new_job(run, &files, problem);
-    files_done(&files);
-    return *ret_live ? 0 : -1;
+    if (!make_terms(run, params, problem) && !list_items(run, &files, problem) &&
+        !report_begin(&run->report, &run->report_options, &run->bar, problem)) {
+        live = run->settings.data ? earlier_job(run) : NULL;
+        if (!live)
+            live = new_job(run, &files, problem);
+    }
+    *ret_live = live;
+    run->files = files;
+    return live ? 0 : -1;
 }
 
 /* Whatever ends the run, it ends by itself: an interrupt that comes before the loop can hear it waits. */
@@ -373,7 +419,7 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
         int answer = host_wait_ready(&run->host, problem);
         if (answer == HOST_GIVEN_UP) {
             status = EXIT_SOME_FAILED;
-        } else if (!answer && !begin(run, &live, problem)) {
+        } else if (!answer && !begin(run, arguments->values[RUN_PARAMS], &live, problem)) {
             follow(run, live);
             status = verdict(run);
         }
@@ -381,6 +427,17 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
     hold_signals(SIG_BLOCK);    /* for good: what is left takes no time */
     host_close(&run->host);
     return status;
+}
+
+/* A path names the pipeline file itself. */
+static void name_pipeline(struct run *run, const char *word)
+{
+    const char *point = strrchr(word, '.');
+    bool file = strchr(word, '/') || (point && (!strcmp(point, ".yaml") || !strcmp(point, ".yml") || !strcmp(point, ".json")));
+    if (!file)
+        return;
+    free(run->settings.pipeline);
+    run->settings.pipeline = mem_text(word);
 }
 
 int command_run(const struct command *command, int argc, char **argv)
@@ -398,10 +455,11 @@ int command_run(const struct command *command, int argc, char **argv)
             fprintf(stderr, "rivulet run: %s\n", buf_z(&note));
         if (arguments.help) {
             status = manual_print(command);
-        } else if (arguments.count < 2) {
+        } else if (arguments.count < 2 && !arguments.values[RUN_ITEMS]) {
             problem_set(&problem, arguments.count ? "no files are named" : "name a pipeline and files: rivulet run decklists --catalogue FILE FILES…");
         } else if (!choose(&run, &arguments, &problem)) {
-            status = run.total ? do_job(&run, &arguments, &problem) : EXIT_WELL;
+            name_pipeline(&run, arguments.words[0]);
+            status = run.total || run.items ? do_job(&run, &arguments, &problem) : EXIT_WELL;
         }
     }
     if (problem_is(&problem))
@@ -409,6 +467,8 @@ int command_run(const struct command *command, int argc, char **argv)
     report_end(&run.report);
     free(run.seqs);
     free(run.chosen);
+    files_done(&run.files);
+    terms_done(&run.terms);
     settings_done(&run.settings);
     return status;
 }

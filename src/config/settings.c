@@ -25,7 +25,7 @@ static const struct setting {
     {"catalogue", {"CARD_MAPPING_PATH"}, TEXT, AT(catalogue), NULL, 0, 0, false, "card catalogue, CSV"},
     {"engine", {"RIVULET_ENGINE"}, TEXT, AT(engine), "auto", 0, 0, false, "recogniser: auto, onnx or tesseract"},
     {NULL, {"RIVULET_MODELS"}, TEXT, AT(models), NULL, 0, 0, false, "folder of the recogniser's library and model"},
-    {NULL, {"RIVULET_PIPELINE"}, TEXT, AT(pipeline), NULL, 0, 0, false, "pipeline files, with : between them; the first is run instead of decklists"},
+    {"pipeline", {"RIVULET_PIPELINE"}, TEXT, AT(pipeline), NULL, 0, 0, false, "pipeline files, with : between them; the first is run instead of decklists"},
     {NULL, {"MAX_FILE_SIZE_MB"}, WHOLE, AT(max_file_mb), "10", 1, 1024, false, "largest file, MB"},
     {NULL, {"MAX_BATCH_SIZE"}, WHOLE, AT(max_batch), "10", 1, 100000, true, "most files in one batch"},
     {NULL, {"MAX_BODY_MB"}, WHOLE, AT(max_body_mb), "1024", 1, 1048576, true, "largest request body, MB"},
