@@ -8,7 +8,7 @@ const struct command commands[] = {
      "Takes batches over HTTP and streams each result the moment it is ready; the page is at /, the routes at /docs. The log and the "
      "files are kept in --data (./rivulet-data); a killed server goes on at its next start.",
      NULL, TAKES_SERVER_SETTINGS, command_serve},
-    {"run", "PIPELINE [flags] FILES… | --items FILE", "do a batch here and now: JSON Lines on standard output as each item ends",
+    {"run", "PIPELINE [flags] FILES… | --values FILE", "do a batch here and now: JSON Lines on standard output as each item ends",
      "Each file goes through the pipeline on its own; its result is one line of JSON on standard output the moment it is ready. With --data "
      "DIR the log is kept, and the same command goes on where it was stopped or killed.",
      run_flags, TAKES_SETTINGS, command_run},

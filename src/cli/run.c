@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 const struct flag run_flags[] = {
-    {"items", "FILE", "values, one JSON value a line, instead of files; - is standard input"},
+    {"values", "FILE", "JSON Lines, an item a line, instead of files; - is standard input"},
     {"params", "JSON", "parameters of the job, as the pipeline declares them"},
     {"keep-order", NULL, "lines in the order of the files, not as they end"},
     {"joblog", "FILE", "a row for each file that ended, as GNU parallel writes them"},
@@ -37,7 +37,7 @@ const struct flag run_flags[] = {
     {"halt", "WHEN,WHY=N", "stop early: now,fail=1; soon,fail=3; now,success=1; soon,fail=10%"},
     {NULL},
 };
-enum { RUN_ITEMS, RUN_PARAMS, RUN_KEEP_ORDER, RUN_JOBLOG, RUN_RESUME, RUN_RESUME_FAILED, RUN_RETRY_FAILED, RUN_HALT };
+enum { RUN_VALUES, RUN_PARAMS, RUN_KEEP_ORDER, RUN_JOBLOG, RUN_RESUME, RUN_RESUME_FAILED, RUN_RETRY_FAILED, RUN_HALT };
 
 struct run {
     struct host host;
@@ -50,7 +50,7 @@ struct run {
     char *const *names;           /* of all files that the command names */
     int64_t *seqs;                /* which of them are items of the job; owned */
     char **chosen;                /* those, in the order of the items; owned */
-    const char *items;            /* the file of values; NULL = there are files */
+    const char *values;           /* the file of values; NULL = there are files */
     struct files files;           /* the items; chosen[] may view their names */
     struct terms terms;           /* of the job */
     struct store_job job;         /* its views are in the terms */
@@ -114,12 +114,12 @@ static int list_items(struct run *run, struct files *files, struct problem *prob
     int answer = 0;
     add_settings(run, print);
     sha_add(print, run->job.params);
-    if (run->items)
-        answer = values_read(run->items, &run->host, run->job.params, print, files, problem);
+    if (run->values)
+        answer = values_read(run->values, &run->host, run->job.params, print, files, problem);
     else
         files_list(files, run->chosen, (size_t)run->total, &run->settings, run->host.blobs, print);
     run->print = sha_end(print);
-    if (!answer && run->items)
+    if (!answer && run->values)
         name_values(run, files);
     return answer;
 }
@@ -133,9 +133,9 @@ static int choose(struct run *run, const struct arguments *arguments, struct pro
     size_t count;
     if (how != RESUME_ALL && !values[RUN_JOBLOG])
         return problem_set(problem, "--resume, --resume-failed and --retry-failed need the --joblog that they go by");
-    run->items = values[RUN_ITEMS];
-    if (run->items && (how != RESUME_ALL || arguments->count > 1))
-        return problem_set(problem, "--items stands for all files, and what is resumed goes by files; --data goes on with a job of values");
+    run->values = values[RUN_VALUES];
+    if (run->values && (how != RESUME_ALL || arguments->count > 1))
+        return problem_set(problem, "--values stands for all files, and what is resumed goes by files; --data goes on with a job of values");
     if (values[RUN_HALT] && halt_parse(values[RUN_HALT], &run->report_options.halt, problem))
         return -1;
     run->names = arguments->words + 1;
@@ -455,11 +455,11 @@ int command_run(const struct command *command, int argc, char **argv)
             fprintf(stderr, "rivulet run: %s\n", buf_z(&note));
         if (arguments.help) {
             status = manual_print(command);
-        } else if (arguments.count < 2 && !arguments.values[RUN_ITEMS]) {
+        } else if (arguments.count < 2 && !arguments.values[RUN_VALUES]) {
             problem_set(&problem, arguments.count ? "no files are named" : "name a pipeline and files: rivulet run decklists --catalogue FILE FILES…");
         } else if (!choose(&run, &arguments, &problem)) {
             name_pipeline(&run, arguments.words[0]);
-            status = run.total || run.items ? do_job(&run, &arguments, &problem) : EXIT_WELL;
+            status = run.total || run.values ? do_job(&run, &arguments, &problem) : EXIT_WELL;
         }
     }
     if (problem_is(&problem))

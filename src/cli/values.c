@@ -66,7 +66,7 @@ static int take_line(struct reading *reading, struct bytes line, size_t number)
     char name[32];
     struct json_object *object JSON_OWNED = json_parse(line, &why);
     if (!object)
-        return problem_set(reading->problem, "line %zu of the items is %s", number, why.text);
+        return problem_set(reading->problem, "line %zu of the values is %s", number, why.text);
     bool named = stands_for_value(object);
     struct bytes value = named ? json_span(line, "value") : line;
     snprintf(name, sizeof name, "item %zu", reading->files->count + 1);
@@ -81,7 +81,7 @@ static int take_line(struct reading *reading, struct bytes line, size_t number)
     }
     int rc = blob_put(reading->host->blobs, value, &spec->blob);
     spec->has_blob = true;
-    return rc ? problem_set(reading->problem, "line %zu of the items cannot be stored: %s", number, strerror(-rc)) : 0;
+    return rc ? problem_set(reading->problem, "line %zu of the values cannot be stored: %s", number, strerror(-rc)) : 0;
 }
 
 static int take_lines(struct reading *reading, FILE *from, const char *path, struct sha_stream *print)
@@ -97,7 +97,7 @@ static int take_lines(struct reading *reading, FILE *from, const char *path, str
             text.count--;
         sha_add(print, (struct bytes){line, (size_t)count});
         if (text.count > LIMIT_JSON_BODY_BYTES)
-            answer = problem_set(reading->problem, "line %zu of the items has %zu bytes, at most %d", number, text.count, LIMIT_JSON_BODY_BYTES);
+            answer = problem_set(reading->problem, "line %zu of the values has %zu bytes, at most %d", number, text.count, LIMIT_JSON_BODY_BYTES);
         else if (text.count)
             answer = take_line(reading, text, number);
         if (!answer && reading->files->count > LIMIT_OPEN_ITEMS)
@@ -166,7 +166,7 @@ int values_read(const char *path, struct host *host, struct bytes params, struct
     bool standard = !strcmp(path, "-");
     FILE *from = standard ? stdin : fopen(path, "re");
     if (!from)
-        return problem_set(problem, "the items in \"%s\" cannot be read: %s", path, strerror(errno));
+        return problem_set(problem, "the values in \"%s\" cannot be read: %s", path, strerror(errno));
     int answer = take_lines(&reading, from, path, print);
     if (!standard)
         fclose(from);
