@@ -23,7 +23,8 @@
  * Kinds that stay in a worker join into one leg: decklist, match, noop, jq {program}, split {program}, gather {sort_by: program}, tail {result: program,
  * stats: {name: program}, score: program, hit: program}. Each of http, remote_job, llm and exec ends its leg. Between split and gather legs are of each
  * "record": their input is an array, each element goes through the leg's stages (jq, http, llm) by itself, and their output is the array of what came
- * of those that neither failed nor were dropped. A leg's timeout, attempts and back-off are those of its stages: the sum, and the most.
+ * of those that neither failed nor were dropped. A leg's timeout, attempts and back-off are those of its stages, unless it says its own: the sum,
+ * and the most.
  *
  * "concurrency": N of the pipeline lets at most N items of that pipeline, by its name, run at once over all jobs. A leg's "resources": {"gpu": 1} are
  * units of what it shares with all other legs while it is at work (core/resource.h says how many there are). */
@@ -76,6 +77,12 @@ struct pipeline {
 /* NULL and a problem naming the field when the text is no pipeline. Free with pipeline_free. */
 struct pipeline *pipeline_parse(struct bytes text, struct problem *problem);
 void pipeline_free(struct pipeline *pipeline);
+
+/* The stages of a leg, an array in the tree; each is an object, or a kind's name alone. Borrowed. Read it with json_get and its like: printing an
+ * object writes into it. */
+struct json_object *pipeline_stages(const struct pipeline *pipeline, size_t leg);
+struct bytes pipeline_stage_kind(struct json_object *stage);      /* "http" */
+struct bytes pipeline_stage_name(struct json_object *stage);      /* its name, else its kind */
 
 /* The name under which the cache keeps what a stage made of something: a hash over the pipeline's name, the stage's and the key (JSON text). */
 struct sha pipeline_cache_key(const struct pipeline *pipeline, struct bytes stage, struct bytes key);
