@@ -123,7 +123,7 @@ int main(int argc, char **argv)
     if (sqlite_open(dir, (struct log_door){loop, post}, store_opening(store), blobs, &log, &problem) || store_start(store, log, &problem))
         return fprintf(stderr, "%s\n", problem.text), 1;
     struct idle_crew idle = {.crew.ops = &idle_ops, .loop = loop, .slots = in_flight, .tasks = mem_new(in_flight * sizeof(struct token))};
-    struct engine_loop *engine_loop = engine_loop_new(loop, store, &idle.crew, blobs, 0);
+    struct engine_loop *engine_loop = engine_loop_new(loop, store, (struct crew *const[ROOM_COUNT]){&idle.crew}, blobs, 0);
     struct pipeline *pipeline = pipeline_parse(BYTES(PIPELINE), &problem);
     submit(engine_loop_engine(engine_loop), pipeline, loop, items / 10, in_flight);    /* warm */
     double cpu = cpu_us();

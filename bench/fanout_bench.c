@@ -104,7 +104,7 @@ static void open_rig(struct rig *rig, size_t items, const char *dir)
         memory_auto(rig->log, true);
     }
     must(store_start(rig->store, rig->log, &problem), &problem);
-    rig->engine = engine_loop_new(rig->loop, rig->store, &rig->crew, NULL, 0);
+    rig->engine = engine_loop_new(rig->loop, rig->store, (struct crew *const[ROOM_COUNT]){&rig->crew}, NULL, 0);
     must(shelf_fill_one(&rig->shelf, BYTES("noop"), NULL, &problem), &problem);
     struct service_settings settings = {.shelf = &rig->shelf};
     must(service_open(rig->loop, rig->store, engine_loop_engine(rig->engine), NULL, &settings, &rig->service, &problem), &problem);

@@ -1,8 +1,9 @@
 /* Who holds which item: what is due, in which order, and what a claimed item brings with it.
  *
- * Owners take turns, then the jobs of an owner: `store.owners` is a ring of owners that have something ready, the one not served for the
- * longest time first, so that a newcomer waits for nobody's second item; `owner.ready` is a ring of their jobs. A job stands there exactly
- * while something of it could be claimed now; claim_refresh() keeps that true after every event. What an item was added with (its chunk)
+ * Owners take turns, then the jobs of an owner, in each room by itself: `store.owners` of a room is a ring of the lines of owners that have
+ * something ready there, the one not served for the longest time first, so that a newcomer waits for nobody's second item; `line.ready` is a
+ * ring of their jobs. A job stands in one of them exactly while something of it could be claimed now, in that of the room where it would be done;
+ * claim_refresh() keeps that true after every event. What an item was added with (its chunk)
  * and the value it carries from leg to leg may be on disk only; then the claim asks for it and the job waits out of the ring until it has
  * come. */
 #include "store/live.h"
@@ -23,16 +24,22 @@ struct held *held_get(struct live *live, int64_t item)
     return map_get(&live->holds, (uint64_t)item + 1);
 }
 
+static void copy_text(char **at, struct bytes text, struct bytes *ret)
+{
+    if (text.count)
+        memcpy(*at, text.at, text.count);
+    *ret = (struct bytes){*at, text.count};
+    *at += text.count;
+}
+
 static struct held *held_new(struct live *live, int64_t item, const struct item_spec *spec)
 {
-    struct held *held = mem_new(sizeof *held + spec->name.count + spec->type.count + 1);
+    struct held *held = mem_new(sizeof *held + spec->name.count + spec->type.count + spec->key.count + 1);
+    char *at = held->texts;
     held->item = item;
-    held->name = (struct bytes){held->texts, spec->name.count};
-    held->type = (struct bytes){held->texts + spec->name.count, spec->type.count};
-    if (spec->name.count)
-        memcpy(held->texts, spec->name.at, spec->name.count);
-    if (spec->type.count)
-        memcpy(held->texts + spec->name.count, spec->type.at, spec->type.count);
+    copy_text(&at, spec->name, &held->name);
+    copy_text(&at, spec->type, &held->type);
+    copy_text(&at, spec->key, &held->key);
     map_set(&live->holds, (uint64_t)item + 1, held);
     return held;
 }
@@ -44,75 +51,6 @@ void held_drop(struct live *live, int64_t item)
         return;
     pool_give(live, held);
     free(held);
-}
-
-/* ---- what an item carries into its next leg ---- */
-
-struct carry *carry_get(struct live *live, int64_t item)
-{
-    return map_get(&live->carries, (uint64_t)item + 1);
-}
-
-void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row)
-{
-    struct carry *carry = carry_get(live, item);
-    if (!carry) {
-        carry = MEM_NEW(struct carry);
-        carry->item = item;
-        map_set(&live->carries, (uint64_t)item + 1, carry);
-    }
-    row_unref(carry->row);
-    carry->pos = pos;
-    carry->row = row ? row_ref(row) : NULL;
-    carry->loading = false;
-}
-
-void carry_drop(struct live *live, int64_t item)
-{
-    struct carry *carry = map_take(&live->carries, (uint64_t)item + 1);
-    if (!carry)
-        return;
-    row_unref(carry->row);
-    free(carry);
-}
-
-/* The row is the item.stepped itself, or the item.retry behind it, which names the former's position. */
-static void carry_came(void *data, struct row **rows, size_t count, int error)
-{
-    struct live *live = data;
-    if (live->job->ended)
-        return;
-    struct carry *carry = carry_get(live, rows[0]->item);
-    if (!carry)
-        return;
-    carry->loading = false;
-    if (rows[0]->kind == EVENT_ITEM_STEPPED) {
-        carry_set(live, carry->item, rows[0]->pos, rows[0]);
-    } else {
-        struct event event;
-        struct codec_arena arena CODEC_OWNED;
-        if (!codec_decode(rows[0], &event, &arena, NULL) && event.kind == EVENT_ITEM_RETRY && event.retry.input)
-            carry->pos = event.retry.input;
-    }
-    claim_refresh(live);
-}
-
-static bool carry_ready(struct live *live, int64_t item)
-{
-    if (!live->job->items[item].leg)
-        return true;
-    struct carry *carry = carry_get(live, item);
-    if (!carry) {
-        carry_set(live, item, live->job->items[item].pos, NULL);
-        carry = carry_get(live, item);
-    }
-    if (carry->row)
-        return true;
-    if (!carry->loading) {
-        carry->loading = true;
-        read_positions(live, &carry->pos, 1, carry_came, live);
-    }
-    return false;
 }
 
 /* ---- naps ---- */
@@ -172,11 +110,12 @@ int64_t store_tick(struct store *store)
         claim_refresh(nap->live);
     }
     chunk_pass(store);
-    int64_t silence = silence_tick(store, now);
+    int64_t silence = silence_tick(store, now), deadline = stop_tick(store, now);
     flush_if_due(store);
     live_reap(store);
     struct heap_node *top = heap_top(&store->naps);
     int64_t next = top && top->key < silence ? top->key : silence;
+    next = deadline < next ? deadline : next;
     int64_t flush = list_empty(&store->dirty) ? INT64_MAX : store->flushed_at_us + LIMIT_FLUSH_US;
     return flush < next ? (flush > now ? flush : now + LIMIT_FLUSH_US) : next;
 }
@@ -184,8 +123,8 @@ int64_t store_tick(struct store *store)
 static void leave_ring(struct live *live)
 {
     list_leave(&live->ready);
-    if (live->owner && list_empty(&live->owner->ready))
-        list_leave(&live->owner->link);
+    if (live->line && list_empty(&live->line->ready))
+        list_leave(&live->line->link);
 }
 
 void live_drop_work(struct live *live)
@@ -193,14 +132,11 @@ void live_drop_work(struct live *live)
     struct store *store = live->store;
     size_t at = 0;
     silence_over(live);
+    stop_drop_deadline(live);
     leave_ring(live);
     while (!list_empty(&live->naps))
         nap_free(store, LIST_OF(live->naps.next, struct nap, own));
-    for (struct carry *carry; (carry = map_next(&live->carries, &at));) {
-        row_unref(carry->row);
-        free(carry);
-    }
-    map_done(&live->carries);
+    carry_drop_all(live);
     pool_leave(live);
     for (struct held *held; at = 0, (held = map_next(&live->holds, &at));)
         held_drop(live, held->item);
@@ -226,8 +162,9 @@ static struct nap *first_step(struct live *live)
     return list_empty(&live->steps) ? NULL : LIST_OF(live->steps.next, struct nap, link);
 }
 
-/* What a job would do in its turn. A step goes before all else: its item holds a slot. */
-enum want { WANT_NOTHING, WANT_STEP, WANT_DUE, WANT_GIVE_UP, WANT_START, WANT_REJECT };
+/* What a job would do in its turn. A step goes before all else: its item holds a slot. ADOPT: the remote side went on working while the
+ * program was away. */
+enum want { WANT_NOTHING, WANT_STEP, WANT_DUE, WANT_ADOPT, WANT_GIVE_UP, WANT_START, WANT_REJECT };
 
 static enum want want_of(struct live *live, int64_t *ret_item, struct nap **ret_nap)
 {
@@ -240,6 +177,8 @@ static enum want want_of(struct live *live, int64_t *ret_item, struct nap **ret_
     *ret_nap = first_due(live);
     if (*ret_nap && plan_may_restart(live->job, (*ret_nap)->item)) {
         *ret_item = (*ret_nap)->item;
+        if (live->job->items[*ret_item].state == ITEM_WAITING)
+            return WANT_ADOPT;
         return plan_gives_up(&live->job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
     }
     switch (plan_next(live->job, ret_item)) {
@@ -257,7 +196,12 @@ static bool has_units(struct live *live, enum want want, int64_t item)
     return pool_may(live, live->job->items[item].leg, want == WANT_STEP);
 }
 
-static bool claimable(struct live *live)
+static enum room room_of(const struct live *live, int64_t item)
+{
+    return live->pipeline->legs[live->job->items[item].leg].room;
+}
+
+static bool claimable(struct live *live, enum room *ret_room)
 {
     int64_t item;
     struct nap *nap;
@@ -266,87 +210,98 @@ static bool claimable(struct live *live)
         pool_leave(live);
         return false;
     }
+    *ret_room = room_of(live, item);
     return !pool_stands(live) || has_units(live, want, item);    /* whoever stands in no line yet joins it in its turn, not before */
 }
 
 /* Nearly always at one of the ends: a newcomer, or one that was served just now. */
-static void join_owners(struct store *store, struct owner *owner)
+static void join_owners(struct list *owners, struct line *line)
 {
-    struct list *behind = store->owners.prev;
-    if (!list_empty(&store->owners) && LIST_OF(store->owners.next, struct owner, link)->served > owner->served)
-        behind = &store->owners;
-    while (behind != &store->owners && LIST_OF(behind, struct owner, link)->served > owner->served)
+    struct list *behind = owners->prev;
+    if (!list_empty(owners) && LIST_OF(owners->next, struct line, link)->served > line->served)
+        behind = owners;
+    while (behind != owners && LIST_OF(behind, struct line, link)->served > line->served)
         behind = behind->prev;
-    list_push(behind->next, &owner->link);
+    list_push(behind->next, &line->link);
 }
 
 void claim_refresh(struct live *live)
 {
     struct store *store = live->store;
-    bool ready = claimable(live);
+    enum room room;
+    bool ready = claimable(live, &room);
     if (!ready) {
         leave_ring(live);
         chunk_rest(live);
         return;
     }
-    if (!list_empty(&live->ready))
-        return;
     if (!live->owner)
         live->owner = owner_of(store, bytes_of(live->job->owner));
-    if (list_empty(&live->owner->ready))
-        join_owners(store, live->owner);
-    list_push(&live->owner->ready, &live->ready);
+    struct line *line = &live->owner->lines[room];
+    if (!list_empty(&live->ready) && live->line == line)
+        return;
+    leave_ring(live);
+    live->line = line;
+    if (list_empty(&line->ready))
+        join_owners(&store->owners[room], line);
+    list_push(&line->ready, &live->ready);
     if (store->client.due)
         store->client.due(store->client.data);
 }
 
-/* Its turn is over: behind the others of its owner, and its owner behind the other owners, whether or not it has more to do itself. */
-static void end_turn(struct live *live)
+/* Its turn in `line` is over: behind the others of its owner, and its owner behind the other owners, whether or not it has more to do there. */
+static void end_turn(struct live *live, enum room room)
 {
-    struct owner *owner = live->owner;
-    if (!list_empty(&live->ready)) {
+    struct line *line = &live->owner->lines[room];
+    if (!list_empty(&live->ready) && live->line == line) {
         list_leave(&live->ready);
-        list_push(&owner->ready, &live->ready);
+        list_push(&line->ready, &live->ready);
     }
 #ifndef BUG_UNFAIR_TURNS
-    owner->served = ++live->store->turns;
-    if (!list_empty(&owner->ready)) {
-        list_leave(&owner->link);
-        list_push(&live->store->owners, &owner->link);
+    line->served = ++live->store->turns;
+    if (!list_empty(&line->ready)) {
+        list_leave(&line->link);
+        list_push(&live->store->owners[room], &line->link);
     }
 #endif
 }
 
 /* ---- claiming ---- */
 
-static char *copy_text(char **at, struct bytes text, struct bytes *ret)
+/* The value of the leg before: inline, or the name of a stored file. Only crews make such names (outcomes.c), so it is one. */
+static void fill_carried(const struct carry *carry, struct claim *ret)
 {
-    if (text.count)
-        memcpy(*at, text.at, text.count);
-    *ret = (struct bytes){*at, text.count};
-    *at += text.count;
-    return *at;
+    ret->row = row_ref(carry->row);
+    ret->value = json_span(row_body(carry->row), "value");
+    struct bytes blob = json_span(ret->value, "blob");
+    if (blob.count != 2 * SHA_SIZE + 2 || !json_span(ret->value, "bytes").count)
+        return;
+    ret->has_blob = sha_from_hex((struct bytes){blob.at + 1, 2 * SHA_SIZE}, &ret->blob);
+    if (ret->has_blob)
+        ret->value = (struct bytes){0};
 }
 
 void claim_fill(struct live *live, const struct held *held, uint32_t attempt, const struct fetched *fetched, struct claim *ret)
 {
     const struct item *item = &live->job->items[held->item];
-    struct carry *carry = item->leg ? carry_get(live, held->item) : NULL;
+    struct carry *carry = carry_get(live, held->item);
     assert(item->leg ? carry && carry->row : fetched != NULL);
     if (!ret)
         return;
     *ret = (struct claim){.token = {live->job->job, held->item, attempt, live->store->opening.epoch},
-                          .live = live_ref(live), .pipeline = live->pipeline, .leg = item->leg};
-    struct bytes path = carry ? (struct bytes){0} : fetched->spec.path;
-    char *at = ret->arena = mem_new(held->name.count + held->type.count + path.count + 1);
+                          .live = live_ref(live), .pipeline = live->pipeline, .leg = item->leg, .has_records = carry && carry->prev};
+    struct bytes path = item->leg ? (struct bytes){0} : fetched->spec.path;
+    struct bytes remote = carry ? bytes_of(carry->remote) : (struct bytes){0};
+    char *at = ret->arena = mem_new(held->name.count + held->type.count + held->key.count + path.count + remote.count + 1);
     copy_text(&at, held->name, &ret->name);
     copy_text(&at, held->type, &ret->type);
-    if (carry) {
-        ret->row = row_ref(carry->row);
-        ret->value = json_span(row_body(carry->row), "value");
+    copy_text(&at, held->key, &ret->key);
+    copy_text(&at, path, &ret->path);
+    copy_text(&at, remote, &ret->remote);
+    if (item->leg) {
+        fill_carried(carry, ret);
         return;
     }
-    copy_text(&at, path, &ret->path);
     ret->has_blob = fetched->spec.has_blob;
     ret->blob = fetched->spec.blob;
     ret->value = fetched->spec.value;    /* points into the row, which is held */
@@ -362,7 +317,7 @@ void claim_done(struct claim *claim)
     live_unref(live);
 }
 
-enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_OVER };    /* AGAIN: something else was settled, look once more */
+enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_MOVED, TURN_OVER };    /* AGAIN: something else was settled, look once more */
 
 /* The claim is filled before its start is accepted: a log that is quick enough tells readers of it at once, and one may cancel the job. */
 static enum turn start(struct live *live, int64_t item, enum start_why why, const struct fetched *fetched, struct claim *ret)
@@ -410,51 +365,88 @@ static enum turn go_on(struct live *live, struct nap *nap, struct claim *ret)
     return TURN_CLAIMED;
 }
 
+/* As it stood when the last opening ended, with the attempt that it has: nothing is to be written. From now on this opening speaks for it. */
+static enum turn adopt(struct live *live, int64_t item, const struct fetched *fetched, struct claim *ret)
+{
+    struct held *held = held_new(live, item, &fetched->spec);
+    live->store->numbers.claims++;
+    pool_take(live, live->job->items[item].leg, held);
+    live->job->items[item].old = false;    /* it is not stored, and says whose it is: not of the fold, but of this opening */
+    claim_fill(live, held, live->job->items[item].attempt, fetched, ret);
+    claim_refresh(live);
+    return TURN_CLAIMED;
+}
+
 static enum turn take_fetched(struct live *live, enum want want, struct nap *nap, int64_t item, const struct fetched *fetched, struct claim *ret)
 {
-    enum start_why why = nap ? nap->why : WHY_FIRST;
-    if (want == WANT_GIVE_UP || want == WANT_DUE)
+    enum start_why why = want == WANT_DUE ? nap->why : WHY_FIRST;
+    nap = want == WANT_DUE || want == WANT_GIVE_UP || want == WANT_ADOPT ? nap : NULL;    /* else one whose item may not go on yet */
+    if (nap)
         nap_free(live->store, nap);
     switch (want) {
     case WANT_GIVE_UP:
         give_up(live, item, fetched->spec.name);
         return TURN_AGAIN;
+    case WANT_ADOPT:
+        return adopt(live, item, fetched, ret);
     case WANT_REJECT:
         fail(live, item, fetched->spec.name, fetched->spec.reject_error, fetched->spec.reject_type);
         return TURN_AGAIN;
     default:
-        return start(live, item, want == WANT_DUE ? why : WHY_FIRST, fetched, ret);
+        return start(live, item, why, fetched, ret);
     }
 }
 
-static enum turn take_turn(struct live *live, struct claim *ret)
+static enum turn take_turn(struct live *live, enum room room, struct claim *ret)
 {
     int64_t item;
     struct nap *nap;
     struct fetched fetched;
     enum want want = want_of(live, &item, &nap);
+    if (want != WANT_NOTHING && room_of(live, item) != room) {    /* what stood in front of it has moved on meanwhile */
+        claim_refresh(live);
+        return TURN_MOVED;
+    }
     if (want == WANT_NOTHING || !has_units(live, want, item))
         return TURN_OVER;
     if (want == WANT_STEP)
         return go_on(live, nap, ret);
-    if ((want == WANT_DUE && !carry_ready(live, item)) || !chunk_fetch(live, item, &fetched))
+    if (((want == WANT_DUE || want == WANT_ADOPT) && !carry_ready(live, item)) || !chunk_fetch(live, item, &fetched))
         return TURN_OVER;
     enum turn turn = take_fetched(live, want, nap, item, &fetched, ret);
     fetched_done(&fetched);
     return turn;
 }
 
-int store_claim(struct store *store, struct claim *ret)
+/* Of the lines that stand first in those rooms, the one that was not served for the longest time; NULL = there is none. */
+static struct line *first_line(struct store *store, unsigned rooms, enum room *ret_room)
 {
-    while (!store_busy(store) && !list_empty(&store->owners)) {
-        struct owner *owner = LIST_OF(store->owners.next, struct owner, link);
-        struct live *live = LIST_OF(owner->ready.next, struct live, ready);
-        switch (take_turn(live, ret)) {
+    struct line *first = NULL;
+    for (int room = 0; room < ROOM_COUNT; room++) {
+        struct list *owners = &store->owners[room];
+        struct line *line = list_empty(owners) ? NULL : LIST_OF(owners->next, struct line, link);
+        if (!line || !(rooms & 1u << room) || (first && first->served <= line->served))
+            continue;
+        first = line;
+        *ret_room = (enum room)room;
+    }
+    return first;
+}
+
+int store_claim_for(struct store *store, unsigned rooms, struct claim *ret)
+{
+    struct line *line;
+    enum room room = ROOM_WORKER;
+    while (!store_busy(store) && (line = first_line(store, rooms, &room))) {
+        struct live *live = LIST_OF(line->ready.next, struct live, ready);
+        switch (take_turn(live, room, ret)) {
         case TURN_CLAIMED:
-            end_turn(live);
+            end_turn(live, room);
             return STORE_CLAIMED;
         case TURN_AGAIN:
-            end_turn(live);
+            end_turn(live, room);
+            break;
+        case TURN_MOVED:
             break;
         case TURN_OVER:    /* what it needs is on its way from disk, or another has it: claim_refresh() brings it back */
             leave_ring(live);
@@ -463,4 +455,9 @@ int store_claim(struct store *store, struct claim *ret)
         }
     }
     return STORE_NONE;
+}
+
+int store_claim(struct store *store, struct claim *ret)
+{
+    return store_claim_for(store, (1u << ROOM_COUNT) - 1, ret);
 }

@@ -52,7 +52,7 @@ static void new_id(struct store *store, char ret[33])
 struct live *store_create(struct store *store, const struct store_job *job)
 {
     char id[33];
-    if (6 * (job->owner.count + job->retry_of.count + job->trace.count) + job->params.count > LIMIT_BODY_BYTES)
+    if (6 * (job->owner.count + job->retry_of.count + job->trace.count) + job->params.count + job->webhook.count > LIMIT_BODY_BYTES)
         return NULL;    /* escapes can make a text six times as long */
     if (job->key.count > LIMIT_KEY_BYTES || job->readers_count > LIMIT_JOB_READERS)
         return NULL;
@@ -70,6 +70,11 @@ struct live *store_create(struct store *store, const struct store_job *job)
     event.created.open = job->open;
     event.created.retry_of = job->retry_of;
     event.created.trace = job->trace;
+    event.created.deadline_us = job->deadline_us;
+    event.created.top_keep = job->top_keep;
+    event.created.stop_count = job->stop_count;
+    event.created.max_cost = job->max_cost;
+    event.created.webhook = job->webhook;
     if (job->key.count)
         key_hold(live, job);
     live->made_of = job;
@@ -149,14 +154,7 @@ int store_cancel(struct store *store, struct live *live, struct bytes by, struct
     }
     if (live->job->ended)    /* somebody heard of it and did the same */
         return 0;
-    size_t count, done = 0;
-    struct item_range *ranges MEM_OWNED = plan_unfinished(live->job, &count);
-    while (done < count) {
-        size_t some = count - done < 1024 ? count - done : 1024;    /* 1,024 ranges stay far below LIMIT_ROW_BYTES */
-        struct event skipped = {.kind = EVENT_ITEMS_SKIPPED, .skipped = {ranges + done, some, BYTES("cancelled")}};
-        accept_event(store, live, &skipped, NULL, 0);
-        done += some;
-    }
+    accept_skip(store, live, BYTES("cancelled"));
     accept_end_if_over(store, live, error);
     return 0;
 }

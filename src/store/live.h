@@ -1,5 +1,6 @@
 /* Inside the store: a job held in memory, and the store itself. Used by the files of store/ that make up the decider: local.c accepts,
- * jobs.c serves a job's owner, claim.c hands items out, tail.c keeps rows for readers, flush.c writes the caches, reopen.c reads them. */
+ * outcomes.c takes the words of those at work, jobs.c serves a job's owner, claim.c hands items out, stop.c ends jobs early, tail.c
+ * keeps rows for readers, flush.c writes the caches, reopen.c reads them. */
 #pragma once
 #include "base/heap.h"
 #include "base/map.h"
@@ -37,12 +38,23 @@ struct nap {
     enum start_why why;
 };
 
-/* The value that an item brings to a leg after the first one. */
+/* What an item brings to its leg: the value of the leg before, and what earlier attempts left of this one (carry.c). */
 struct carry {
     int64_t item;
-    uint64_t pos;                  /* of its item.stepped */
-    struct row *row;               /* NULL = not in memory */
+    bool known;                    /* pos, prev and remote are as its last word says; else that must be read */
     bool loading;
+    uint64_t pos;                  /* of its item.stepped; 0 = it is at its first leg */
+    uint64_t prev;                 /* of the leg's newest record.done or record.failed; 0 = none */
+    struct row *row;               /* that item.stepped; NULL = not in memory */
+    char *remote;                  /* as the last item.waiting of this leg told it, owned; NULL = nothing */
+};
+
+/* Where owners stand that have something to do in one room. */
+struct line {
+    struct owner *owner;
+    struct list ready;             /* lives, in turn */
+    struct list link;              /* in store.owners of that room while ready is not empty */
+    uint64_t served;               /* the number of its last turn there */
 };
 
 struct live {
@@ -61,7 +73,9 @@ struct live {
     struct pool *pool;             /* its pipeline's */
     struct pool_place places[POOL_PLACES_MAX];
     struct owner *owner;
-    struct list ready;             /* in owner->ready while something may be claimed */
+    struct list ready;             /* in line->ready while something may be claimed */
+    struct line *line;             /* its owner's of the room where that is done; kept until another is joined */
+    struct heap_node deadline;     /* in store.deadlines, key: monotonic time; jobs that have one, until they end */
     /* what is counted of it elsewhere (usage.c), and how long its client is silent (silence.c) */
     struct store_usage counted;    /* in owner->open */
     int64_t cells;                 /* in store.cells */
@@ -91,9 +105,7 @@ struct live {
 
 struct owner {
     char *name;
-    struct list ready;             /* lives with something to claim, in turn */
-    struct list link;              /* in store.owners while ready is not empty */
-    uint64_t served;               /* the number of its last turn */
+    struct line lines[ROOM_COUNT];
     struct store_usage open;       /* of its jobs that have not ended */
 };
 
@@ -114,7 +126,7 @@ struct store {
     int64_t last_at_us;
     bool disk_full;
     struct map jobs, ids, pipelines, owner_names;     /* number → live; id → live; hash (8 bytes) → pipeline; name → owner */
-    struct list owners;            /* owners with something ready, in turn: by owner.served */
+    struct list owners[ROOM_COUNT];       /* lines with something ready, in turn: by line.served */
     uint64_t turns;
     struct heap naps;
     struct list chunks;            /* in memory, the longest unused first */
@@ -124,6 +136,7 @@ struct store {
     struct resources resources;
     struct map pipeline_pools, resource_pools;     /* name → pool */
     struct heap silences;          /* open jobs, by when their client has been silent for too long */
+    struct heap deadlines;         /* open jobs that have one */
     int64_t cells;                 /* items of all jobs that have not ended: 16 bytes each */
     struct list waits;             /* store_wait, by pos */
     struct list news;
@@ -145,10 +158,10 @@ struct store {
     bool closing;                  /* the last flush was handed over; nothing more is asked of the log */
     struct list reads, searches;   /* store_read and store_find under way */
     struct map keys, asks;         /* owner NUL key → key_hold; → key_ask */
-    struct list key_asks, listings, item_asks, removals;     /* under way */
     struct cache *cache;           /* of results */
     struct reader_row *reader_rows;       /* what the opening told of outward readers; owned */
     size_t reader_rows_count;
+    struct list key_asks, listings, item_asks, record_asks, removals;     /* under way */
     struct store_numbers numbers;
 };
 
@@ -159,7 +172,16 @@ void live_free(struct live *live);
 void live_consider(struct live *live);            /* note an ended one that nobody needs any more … */
 void live_reap(struct store *store);              /* … and free those that still nobody needs */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
+void accept_end(struct store *store, struct live *live, struct bytes error);        /* no item of it may be unfinished */
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
+void accept_skip(struct store *store, struct live *live, struct bytes reason);      /* all items that have not ended */
+
+/* stop.c: jobs that end before all is done */
+/* What its fold says now: over, hits enough, too dear, or failing since a stop was cut off by the end of the program. Ends it then. */
+void stop_if_due(struct store *store, struct live *live);
+void stop_set_deadline(struct live *live);        /* once: when it begins, or behind the opening */
+void stop_drop_deadline(struct live *live);
+int64_t stop_tick(struct store *store, int64_t now);           /* stops those that are due; answers when to call again */
 
 /* claim.c */
 void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */
@@ -170,9 +192,19 @@ void claim_fill(struct live *live, const struct held *held, uint32_t attempt, co
 struct held *held_get(struct live *live, int64_t item);
 void held_drop(struct live *live, int64_t item);       /* with what it has; harmless when there is none */
 void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row);
-struct carry *carry_get(struct live *live, int64_t item);
-void carry_drop(struct live *live, int64_t item);
 void live_drop_work(struct live *live);           /* an ended job: naps, carries and chunks go */
+
+/* records.c */
+void records_drop(struct store *store, const void *data);      /* for store_drop_asks(), as the others */
+void records_forget(struct store *store);
+
+/* carry.c */
+struct carry *carry_get(struct live *live, int64_t item);      /* NULL = it brings nothing, or nothing is known yet */
+void carry_note(struct live *live, const struct event *event, struct row *row);      /* after every event of an item, new or read back */
+void carry_rename(struct carry *carry, struct bytes remote);   /* the remote side has another name now; no event tells it */
+bool carry_ready(struct live *live, int64_t item);             /* false: it is being read, and claim_refresh() follows */
+void carry_drop(struct live *live, int64_t item);
+void carry_drop_all(struct live *live);
 
 /* usage.c */
 struct owner *owner_of(struct store *store, struct bytes name);     /* made when there is none */

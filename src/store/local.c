@@ -2,12 +2,8 @@
  * log, in that order and in one breath, so that the fold in memory is always exactly what the log will say. */
 #include "store/live.h"
 
-#include "base/json.h"
-#include "base/json_grammar.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/text.h"
-#include "core/plan.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -84,16 +80,15 @@ static void mark_changed(struct live *live, const struct event *event)
 /* What memory keeps for items follows from the event too. */
 static void keep_work(struct live *live, const struct event *event, struct row *row)
 {
+    carry_note(live, event, row);
     switch (event->kind) {
     case EVENT_JOB_CREATED:
         live_register(live);
         pool_join(live);
+        stop_set_deadline(live);
         break;
     case EVENT_ITEMS_ADDED:
         chunk_keep(live, row);
-        break;
-    case EVENT_ITEM_STEPPED:
-        carry_set(live, event->item, event->pos, row);
         break;
     case EVENT_ITEM_RETRY:
         held_drop(live, event->item);
@@ -103,7 +98,6 @@ static void keep_work(struct live *live, const struct event *event, struct row *
     case EVENT_ITEM_FAILED:
         chunk_ended(live, event->item);
         held_drop(live, event->item);
-        carry_drop(live, event->item);
         break;
     default:
         break;
@@ -135,11 +129,9 @@ void accept_event(struct store *store, struct live *live, struct event *event, c
 #endif
 }
 
-void accept_end_if_over(struct store *store, struct live *live, struct bytes error)
+void accept_end(struct store *store, struct live *live, struct bytes error)
 {
     struct job *job = live->job;
-    if (!job_over(job))
-        return;
     struct buf summary BUF_OWNED;
     buf_init(&summary, LIMIT_BODY_BYTES);
     job_summary(job, &summary);
@@ -155,89 +147,8 @@ void accept_end_if_over(struct store *store, struct live *live, struct bytes err
         store->client.ended(store->client.data, live);
 }
 
-/* ---- outcomes ---- */
-
-/* A sentence fit for an event, whatever a worker sent. */
-static struct bytes cut_text(struct bytes text, size_t max)
+void accept_end_if_over(struct store *store, struct live *live, struct bytes error)
 {
-    text.count = text_cut(text, max);
-    return text;
-}
-
-/* A worker is not trusted: what is no JSON would make the row unreadable for ever. */
-static bool is_json(struct bytes text)
-{
-    size_t at;
-    return json_grammar(text, JSON_DEPTH_MAX - 2, &at) == JSON_GRAMMAR_GOOD;
-}
-
-/* Only the crew stores files, and says so: a value that merely looks like the name of one could show another job's. */
-static bool forges_blob(const struct outcome *outcome)
-{
-    bool looks = json_span(outcome->value, "blob").count == 2 * SHA_SIZE + 2 && json_span(outcome->value, "bytes").count;
-    return looks && !outcome->blob;
-}
-
-static void keep_within_limits(struct outcome *outcome, struct problem *problem)
-{
-    outcome->error = cut_text(outcome->error, LIMIT_ERROR_BYTES);
-    outcome->error_type = cut_text(outcome->error_type, 64);
-    outcome->stage = cut_text(outcome->stage, 64);
-    if (outcome->stats.count > LIMIT_ERROR_BYTES || !is_json(outcome->stats))
-        outcome->stats = (struct bytes){0};
-    if (outcome->verdict == VERDICT_DONE && !outcome->value.count)
-        outcome->value = BYTES("null");
-    if (outcome->verdict != VERDICT_DONE)
-        return;
-    if (outcome->value.count > LIMIT_BODY_BYTES)
-        problem_set(problem, "the result has %zu bytes, at most %d fit inline", outcome->value.count, LIMIT_BODY_BYTES);
-    else if (!is_json(outcome->value))
-        problem_set(problem, "the result is not valid JSON");
-    else if (forges_blob(outcome))
-        problem_set(problem, "the result has the form that is kept for stored files ({\"blob\", \"bytes\"})");
-    if (problem_is(problem))
-        *outcome = (struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing")};
-}
-
-int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next)
-{
-    struct live *live = store_get_number(store, token.job);
-#ifdef BUG_LATE_OUTCOMES
-    bool fenced = !live || live->job->ended || item_ended(&live->job->items[token.item]);
-    if (!fenced)
-        token.attempt = live->job->items[token.item].attempt;
-    fenced = fenced || !job_fence(live->job, token.item, token.attempt);
-#else
-    bool fenced = !live || token.holder != store->opening.epoch || !job_fence(live->job, token.item, token.attempt);
-#endif
-    if (fenced) {
-        store->numbers.fenced++;
-        return STORE_FENCED;
-    }
-    struct problem problem = {0};
-    struct outcome fit = *outcome;
-    struct event event;
-    keep_within_limits(&fit, &problem);
-    plan_outcome(live->job, live->pipeline, token.item, &fit, store->last_at_us > store->world.wall_us(store->world.data) ?
-                 store->last_at_us : store->world.wall_us(store->world.data), store->world.random(store->world.data), &event);
-    struct held *held = held_get(live, token.item);
-    assert(held);    /* the fence let nobody pass who did not start in this opening */
-    event.name = held->name;
-    struct carry *carry = carry_get(live, token.item);
-    if (event.kind == EVENT_ITEM_RETRY && carry)
-        event.retry.input = carry->pos;
-    accept_event(store, live, &event, fit.blob, fit.blob && fit.verdict == VERDICT_DONE ? 1 : 0);
-    if (event.kind == EVENT_ITEM_STEPPED && !live->job->ended) {
-        pool_give_leg(live, held);
-        if (pool_may(live, live->job->items[token.item].leg, true)) {
-            pool_take(live, live->job->items[token.item].leg, held);
-            claim_fill(live, held, token.attempt, NULL, ret_next);
-            claim_refresh(live);    /* it has left the lines where its other items stood */
-            return STORE_STEPPED;
-        }
-        claim_step(live, token.item);
-        return STORE_ACCEPTED;
-    }
-    accept_end_if_over(store, live, (struct bytes){0});
-    return STORE_ACCEPTED;
+    if (job_over(live->job))
+        accept_end(store, live, error);
 }

@@ -27,12 +27,13 @@ struct pool_place {                /* zeroed = in no line */
     struct live *live;
 };
 
-/* What is at work: one item of a job, its name and type for the events to come, and the units it has. */
+/* What is at work, here or at a remote side: one item of a job, its texts for the events and claims to come, and the units it has. It keeps them
+ * while the remote side works: they say how much may be asked of that side at once. */
 struct held {
     int64_t item;
     uint32_t leg;                  /* whose resources it has, when has_leg */
     bool has_pipeline, has_leg;
-    struct bytes name, type;
+    struct bytes name, type, key;
     char texts[];
 };
 

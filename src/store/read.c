@@ -199,6 +199,7 @@ void store_drop_asks(struct store *store, const void *data)
     listing_drop(store, data);
     items_drop(store, data);
     cache_drop(store, data);
+    records_drop(store, data);
 }
 
 /* The log is closed or gone: it answers nobody any more. */
@@ -211,5 +212,6 @@ void store_read_forget(struct store *store)
     key_forget(store);
     listing_forget(store);
     items_forget(store);
+    records_forget(store);
     removal_forget(store);
 }

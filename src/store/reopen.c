@@ -82,10 +82,7 @@ static void told_row(void *data, struct row *row)
         live_register(live);
     }
     changed(live, &event);
-    if (event.kind == EVENT_ITEM_STEPPED)
-        carry_set(live, event.item, event.pos, row);
-    if (event.kind == EVENT_ITEM_DONE || event.kind == EVENT_ITEM_FAILED)
-        carry_drop(live, event.item);
+    carry_note(live, &event, row);
     if (event.at_us > store->last_at_us)
         store->last_at_us = event.at_us;
 }
@@ -111,6 +108,8 @@ static void retry_came(void *data, struct row **rows, size_t count, int error)
     struct codec_arena arena CODEC_OWNED = {0};
     if (codec_decode(rows[0], &event, &arena, NULL) || event.kind != EVENT_ITEM_RETRY || live->job->ended)
         return;
+    if (!carry_get(live, event.item))
+        carry_note(live, &event, rows[0]);
     int64_t whole = event.retry.due_at_us - event.at_us;
     int64_t left = event.retry.due_at_us - live->store->world.wall_us(live->store->world.data);
     claim_nap(live, event.item, left < whole ? left : whole, WHY_DUE);
@@ -155,11 +154,11 @@ static void go_on(struct store *store, struct live *live)
         store_cancel(store, live, (struct bytes){0}, (struct bytes){0}, (struct bytes){0});
         return;
     }
-    if (job_over(live->job)) {    /* the last opening ended between an item's end and the job's */
-        accept_end_if_over(store, live, (struct bytes){0});
+    stop_if_due(store, live);    /* the last opening ended between an item's end and the job's */
+    if (live->job->ended)
         return;
-    }
     wake_items(live);
+    stop_set_deadline(live);
     silence_settle(live);
     claim_refresh(live);
 }

@@ -10,7 +10,8 @@ struct store *store_new(const struct store_world *world)
 {
     struct store *store = MEM_NEW(struct store);
     store->world = *world;
-    list_init(&store->owners);
+    for (int room = 0; room < ROOM_COUNT; room++)
+        list_init(&store->owners[room]);
     list_init(&store->chunks);
     list_init(&store->chunk_line);
     list_init(&store->waits);
@@ -22,6 +23,7 @@ struct store *store_new(const struct store_world *world)
     list_init(&store->key_asks);
     list_init(&store->listings);
     list_init(&store->item_asks);
+    list_init(&store->record_asks);
     list_init(&store->removals);
     list_init(&store->listeners);
     store->cache = cache_new();
@@ -96,6 +98,7 @@ void store_forget(struct store *store)
     pools_forget(store);
     heap_done(&store->naps);
     heap_done(&store->silences);
+    heap_done(&store->deadlines);
     free(store->pending);
     free(store->tail);
     free(store);

@@ -10,8 +10,11 @@ struct owner *owner_of(struct store *store, struct bytes name)
         return owner;
     owner = MEM_NEW(struct owner);
     owner->name = mem_copy(name.at, name.count);
-    list_init(&owner->ready);
-    list_init(&owner->link);
+    for (int room = 0; room < ROOM_COUNT; room++) {
+        owner->lines[room].owner = owner;
+        list_init(&owner->lines[room].ready);
+        list_init(&owner->lines[room].link);
+    }
     map_set_text(&store->owner_names, (struct bytes){owner->name, name.count}, owner);
     return owner;
 }
