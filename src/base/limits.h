@@ -56,7 +56,7 @@
 #define LIMIT_FLUSH_US 1000000                     /* time between two flushes of the caches while something changes, for the same reason as the events */
 #define LIMIT_ADDED_ITEMS 256                      /* items in one items.added event; the rest goes to the next event */
 #define LIMIT_ADDED_BYTES (64 * 1024)              /* bytes of one items.added event, as any body */
-#define LIMIT_SEED_RESULT_BYTES (1024 * 1024)      /* bytes of a result that the plain face sends inline; a longer one fails its item */
+#define LIMIT_SEED_RESULT_BYTES (1024 * 1024)      /* bytes of a result that the plain face sends inline; for a longer one it says that it cannot */
 #define LIMIT_NAME_BYTES 255                       /* bytes of a file name in UTF-8; a longer one is cut and marked */
 #define LIMIT_INTERRUPTS 5                         /* restarts an item may be interrupted by; one more fails it, so that it cannot kill for ever */
 #define LIMIT_REMOTE_BYTES (8 * 1024)              /* bytes of what an item's remote side is known by: it comes back with every attempt */
@@ -65,10 +65,10 @@
 #define LIMIT_STATS 16                             /* named numbers in one outcome's stats: bounds the fold of a job */
 
 /* Workers. */
-#define LIMIT_FRAME_BYTES (128 * 1024)             /* bytes of one message to or from a worker; a socket pair takes 208 KiB by default */
+#define LIMIT_FRAME_BYTES (192 * 1024)             /* bytes of one message to or from a worker, a leg's programs among them; a socket pair takes 208 KiB by default */
 #define LIMIT_VARIABLES_BYTES (64 * 1024)          /* bytes of what a task's expressions see besides their input */
 #define LIMIT_WORKERS 256                          /* worker processes; more than the cores of any machine this runs on */
-#define LIMIT_WORKER_MEMORY_BYTES (512LL * 1024 * 1024) /* address space of a worker once loaded: three times what recognition takes */
+#define LIMIT_WORKER_MEMORY_BYTES (2048LL * 1024 * 1024) /* address space of a worker once loaded: jq's tree of a value of 64 MiB takes 7 times as much, and it has two */
 #define LIMIT_WORKER_FILES 16                      /* descriptors of a locked worker: it has 6 */
 #define LIMIT_WORKER_CPU_S (24 * 3600)             /* CPU of one worker's life; it is replaced when idle at half of it, so only a runaway gets there */
 #define LIMIT_WORKER_LOAD_US 60000000LL            /* from its start to its ready: loading takes well under a second */

@@ -33,15 +33,13 @@ static int copy_out(struct keep *keep, char *at, size_t count)
     return 0;
 }
 
-enum { KEPT, NOT_JSON = 1, TOO_LONG = 2 };
+enum { KEPT, NOT_JSON = 1 };
 
 /* Thread: pool. */
 static int keep_work(void *data)
 {
     struct keep *keep = data;
     size_t count = keep->told.output_bytes;
-    if (count > LIMIT_SEED_RESULT_BYTES)
-        return TOO_LONG;
     if (!keep->blobs)
         return -ENOTSUP;
     char *value = malloc(count);
@@ -69,8 +67,6 @@ static void keep_done(void *data, int rc)
     } else {
         if (rc == NOT_JSON)
             problem_set(&problem, "The result of %zu bytes is %s.", keep->told.output_bytes, keep->problem.text);
-        else if (rc == TOO_LONG)
-            problem_set(&problem, "The result has %zu bytes, at most %d are taken.", keep->told.output_bytes, LIMIT_SEED_RESULT_BYTES);
         else
             problem_set(&problem, "The result of %zu bytes could not be stored: %s.", keep->told.output_bytes, strerror(-rc));
         outcome = (struct outcome){.verdict = rc > 0 ? VERDICT_FAIL : VERDICT_RETRY, .error = bytes_of(problem.text),

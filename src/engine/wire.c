@@ -1,6 +1,9 @@
 #include "engine/wire.h"
 
+#include "base/json_grammar.h"
 #include "base/limits.h"
+
+#include <math.h>
 
 static void path_put(struct buf *head, const char *key, const char *path)
 {
@@ -76,12 +79,17 @@ void wire_task(struct buf *head, struct buf *body, const struct task *task)
     buf_put(body, task->value);
 }
 
-/* In JSON a raw line break can only be space between tokens. */
+/* A tree of a long value would take many times its length. In JSON a raw line break can only be space between tokens. */
 int wire_value(char *at, size_t count, struct problem *problem)
 {
-    JSON_OWNED struct json_object *value = json_parse((struct bytes){at, count}, problem);
-    if (!value)
-        return -1;
+    size_t wrong = 0;
+    enum json_grammar grammar = json_grammar((struct bytes){at, count}, JSON_DEPTH_MAX, &wrong);
+    if (grammar == JSON_GRAMMAR_DEEP)
+        return problem_set(problem, "nested more than %d deep", JSON_DEPTH_MAX);
+    if (grammar != JSON_GRAMMAR_GOOD)
+        return problem_set(problem, "not valid JSON at byte %zu", wrong);
+    if (bytes_start(bytes_trim((struct bytes){at, count}), BYTES("null")))
+        return problem_set(problem, "null, which is no value");
     for (size_t i = 0; i < count; i++)
         if (at[i] == '\n' || at[i] == '\r')
             at[i] = ' ';
@@ -122,8 +130,18 @@ static void failure_of(struct json_object *head, struct outcome *outcome)
     outcome->error = json_get_bytes(head, "error");
     if (!outcome->error.count)
         outcome->error = BYTES("The stage failed and gave no reason.");
-    outcome->error_type = bytes_equal(type, BYTES("validation")) ? type : BYTES("processing");
+    outcome->error_type = bytes_equal(type, BYTES("validation")) || bytes_equal(type, BYTES("expression")) ? type : BYTES("processing");
     outcome->stage = json_get_bytes(head, "stage");
+    outcome->fail_job = outcome->verdict == VERDICT_FAIL && json_get_bool(head, "fail_job", false);
+}
+
+/* A score that is no number of this world would order nothing. */
+static void marks_of(struct json_object *head, struct outcome *outcome)
+{
+    double score = json_get_real(head, "score", NAN);
+    outcome->has_score = outcome->verdict == VERDICT_DONE && isfinite(score);
+    outcome->score = outcome->has_score ? score : 0;
+    outcome->hit = outcome->verdict == VERDICT_DONE && json_get_bool(head, "hit", false);
 }
 
 static int value_of(const struct frame *frame, struct wire_outcome *told, struct problem *problem)
@@ -152,6 +170,7 @@ int wire_outcome(struct json_object *head, const struct frame *frame, struct tok
         rc = value_of(frame, &told, problem);
     else
         failure_of(head, &told.outcome);
+    marks_of(head, &told.outcome);
     if (rc) {
         json_drop(&head);
         return -1;

@@ -216,17 +216,18 @@ static size_t slots_free(struct crew *crew)
     return count;
 }
 
-/* ["decode","decklist"] as a reader would say it. */
+/* ["decode",{"stage":"jq","name":"fit",…}] as a reader would say it: decode, fit. */
 static void stages_text(struct bytes stages, char *ret, size_t room)
 {
     size_t count = 0;
-    for (size_t i = 0; i < stages.count && count + 3 < room; i++) {
-        if (stages.at[i] == ',')
-            ret[count++] = ',', ret[count++] = ' ';
-        else if (!strchr("[]\" ", stages.at[i]))
-            ret[count++] = stages.at[i];
+    JSON_OWNED struct json_object *array = json_parse(stages, NULL);
+    *ret = 0;
+    for (size_t i = 0; json_object_is_type(array, json_type_array) && i < json_object_array_length(array) && count < room; i++) {
+        struct json_object *stage = json_object_array_get_idx(array, i);
+        struct bytes name = json_get_bytes(stage, "name"), kind = json_get_bytes(stage, "stage");
+        const char *text = name.at ? name.at : kind.at ? kind.at : json_object_is_type(stage, json_type_string) ? json_object_get_string(stage) : "?";
+        count += (size_t)snprintf(ret + count, room - count, "%s%s", i ? ", " : "", text);
     }
-    ret[count] = 0;
 }
 
 static int slot_send(struct slot *slot, const struct task *task)

@@ -6,6 +6,7 @@
 #include "os/child.h"
 #include "os/frame.h"
 #include "stage/stage.h"
+#include "worker/leg.h"
 #include "worker/lockdown.h"
 
 #include <errno.h>
@@ -15,17 +16,12 @@
 #include <time.h>
 #include <unistd.h>
 
-struct stage {
-    const struct stage_kind *kind;
-    void *state;
-};
-
 /* The process is the worker, so there is one. */
 struct worker {
     int socket;
     char *room;                       /* LIMIT_FRAME_BYTES: the frame that is being looked at */
-    struct stage stages[LIMIT_WORKER_STAGES];
-    size_t stages_count;
+    struct leg_kinds kinds;
+    bool exec;                        /* its stages start programs, so its lock is another */
     struct buf head;                  /* of the frame that is being written */
     int64_t hint_at_us;               /* monotonic time of the task's last hint; 0 = it had none */
     const char *hint_status;          /* of that hint */
@@ -37,7 +33,7 @@ struct job {
     struct json_object *head;         /* owned */
     struct stage_task task;           /* the views are into the frame and the head */
     int output_fd;
-    const char *stage;                /* the stage that runs, or failed; static */
+    const char *stage;                /* the stage that ran last; in the head */
 };
 
 static int64_t now_us(clockid_t clock)
@@ -104,20 +100,22 @@ static int load(struct worker *worker, struct json_object *init, const struct st
         return problem_set(problem, "The worker was given %zu stages; it takes 1 to %d.", count, LIMIT_WORKER_STAGES);
     for (size_t i = 0; i < count; i++) {
         struct bytes name = bytes_of(json_object_get_string(json_object_array_get_idx(names, i)));
-        struct stage stage = {.kind = stage_kind_find(name)};
+        struct leg_kind stage = {.kind = stage_kind_find(name)};
         if (!stage.kind)
             return problem_set(problem, "There is no stage \"%.*s\".", BYTES_ARG(name));
         if (stage.kind->open(outfit, &stage.state, problem))
             return problem_set(problem, "The stage %s could not be loaded.", stage.kind->name);
-        worker->stages[worker->stages_count++] = stage;
+        worker->kinds.at[worker->kinds.count++] = stage;
     }
+    worker->kinds.shelf = expr_shelf_new();
     return 0;
 }
 
 static void unload(struct worker *worker)
 {
-    while (worker->stages_count) {
-        struct stage *stage = &worker->stages[--worker->stages_count];
+    expr_shelf_free(worker->kinds.shelf);
+    while (worker->kinds.count) {
+        struct leg_kind *stage = &worker->kinds.at[--worker->kinds.count];
         if (stage->kind->close)
             stage->kind->close(stage->state);
     }
@@ -129,8 +127,8 @@ static int say_ready(struct worker *worker, double seconds)
     json_put_real(head, "seconds", seconds);
     json_key(head, "loaded");
     json_open(head, '{');
-    for (size_t i = 0; i < worker->stages_count; i++) {
-        const struct stage *stage = &worker->stages[i];
+    for (size_t i = 0; i < worker->kinds.count; i++) {
+        const struct leg_kind *stage = &worker->kinds.at[i];
         json_key(head, stage->kind->name);
         if (stage->kind->describe)
             stage->kind->describe(stage->state, head);
@@ -185,68 +183,6 @@ static void hint(void *data, int percent, const char *status)
     json_put_int(head, "percent", percent);
     json_put_text(head, "status", status);
     send_frame(worker, (struct bytes){0});
-}
-
-static const struct stage *stage_loaded(const struct worker *worker, const char *name)
-{
-    for (size_t i = 0; i < worker->stages_count; i++)
-        if (!strcmp(worker->stages[i].kind->name, name))
-            return &worker->stages[i];
-    return NULL;
-}
-
-/* What a later stage measured replaces what an earlier one called by the same name. */
-static void stats_merge(struct stage_outcome *into, const struct stage_outcome *from)
-{
-    for (size_t i = 0; i < from->stats_count; i++) {
-        size_t at = 0;
-        while (at < into->stats_count && strcmp(into->stats[at].name, from->stats[i].name))
-            at++;
-        if (at < into->stats_count)
-            into->stats[at] = from->stats[i];
-        else
-            stage_outcome_stat(into, from->stats[i].name, from->stats[i].value);
-    }
-}
-
-static void run_stage(struct job *job, const char *name, struct stage_outcome *outcome)
-{
-    const struct stage *stage = stage_loaded(job->worker, name);
-    job->stage = stage ? stage->kind->name : "";
-    if (!stage) {
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "This worker has no stage \"%s\".", name);
-        return;
-    }
-    stage->kind->run(stage->state, &job->task, outcome);
-    if (outcome->verdict == STAGE_DONE && !buf_ok(&outcome->value))
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The result of %s has more than the %d bytes that a result may have.",
-                           name, STAGE_VALUE_MAX);
-    else if (outcome->verdict == STAGE_DONE && !outcome->value.count)
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage %s gave no result.", name);
-}
-
-/* All stages of the leg; the last one's outcome is the leg's, with the stats of all. */
-static void run_leg(struct job *job, struct stage_outcome *ret)
-{
-    struct json_object *names = json_get(job->head, "stages");
-    size_t count = json_object_is_type(names, json_type_array) ? json_object_array_length(names) : 0;
-    stage_outcome_init(ret);
-    if (!count)
-        stage_outcome_fail(ret, STAGE_FAIL, "processing", "The task names no stage.");
-    for (size_t i = 0; i < count && ret->verdict == STAGE_DONE; i++) {
-        struct stage_outcome before = *ret;
-        stage_outcome_init(ret);
-        if (i) {
-            job->task.input_fd = -1;
-            job->task.value = buf_bytes(&before.value);
-        }
-        run_stage(job, json_object_get_string(json_object_array_get_idx(names, i)), ret);
-        struct stage_outcome own = *ret;
-        ret->stats_count = 0;
-        stats_merge(ret, &before);
-        stats_merge(ret, &own);
-        stage_outcome_done(&before);
-    }
 }
 
 static int output_write(int fd, struct bytes value)
@@ -305,10 +241,16 @@ static int say_outcome(struct job *job, struct stage_outcome *outcome)
         json_put_int(head, "output", (int64_t)in_output);
     }
     stats_write(head, outcome);
+    if (outcome->has_score)
+        json_put_real(head, "score", outcome->score);
+    if (outcome->hit)
+        json_put_flag(head, "hit", true);
     if (outcome->verdict != STAGE_DONE) {
         json_put_text(head, "error", outcome->error.text);
         json_put_text(head, "error_type", outcome->error_type);
         json_put_text(head, "stage", job->stage);
+        if (outcome->fail_job)
+            json_put_flag(head, "fail_job", true);
     }
     if (now_us(CLOCK_PROCESS_CPUTIME_ID) > LIMIT_WORKER_CPU_S * INT64_C(1000000) / 2) {
         json_put_flag(head, "last", true);
@@ -348,7 +290,7 @@ static int do_task(struct worker *worker, const struct frame *frame)
         return -EPROTO;
     worker->hint_at_us = 0;
     struct stage_outcome outcome;
-    run_leg(&job, &outcome);
+    leg_run(&worker->kinds, json_get(head, "stages"), json_get_int(head, "attempt", 1), &job.task, &outcome, &job.stage);
     int rc = say_outcome(&job, &outcome);
     stage_outcome_done(&outcome);
     return rc;

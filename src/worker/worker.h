@@ -4,13 +4,13 @@
  *   init     ← {"frame":"init","stages":[name…],"engine":"auto"|"onnx"|"tesseract","catalogue":path,"model":path,"keys":path,"library":path,
  *              "tessdata":path,"image_bytes_max":n,"image_pixels_max":n,"files":[which of catalogue, model, keys come as descriptors, in order]}
  *   ready    → {"frame":"ready","seconds":s,"loaded":{stage:{…what it says of itself}…}}, or {"frame":"ready","error":sentence} and the end
- *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name…],"name":text,"type":text,"input":is there one,"variables":bytes of
+ *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name or stage object…],"name":text,"type":text,"input":is there one,"variables":bytes of
  *              them}, body: variables, then the input value; descriptors: the input if there is one, then the output
  *   hint     → {"frame":"hint","percent":n,"status":text}
  *   outcome  → {"frame":"outcome","item":n,"attempt":n,"verdict":"done"|"retry"|"fail","output":bytes in the output, 0 = the value is the body,
- *              "stats":{…},"error":sentence,"error_type":text,"stage":name,"last":true = replace me}, body: value
+ *              "stats":{…},"score":n,"hit":true,"error":sentence,"error_type":text,"fail_job":true,"stage":name,"last":true = replace me}, body: value
  *
- * The stages of a task run one after another, the value of one being the input of the next. Between ready and the end the worker opens nothing:
+ * The stages of a task run one after another, the value of one being the input of the next: worker/leg.h says what a stage object may hold. Between ready and the end the worker opens nothing:
  * it reads the descriptors that come with its task, and locks itself accordingly (worker/lockdown.h). */
 #pragma once
 

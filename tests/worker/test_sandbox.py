@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = os.path.join(os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')), 'rivulet')
 SAMPLES = os.path.join(ROOT, 'examples', 'decklists')
 MODELS = os.environ.get('RIVULET_MODELS') or os.path.join(os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'), 'rivulet')
-FRAME_BYTES = 128 * 1024
+FRAME_BYTES = 192 * 1024
 
 # All that a worker does between ready and its end, and why.
 ALLOWED = {
@@ -71,7 +71,7 @@ class Worker:
         output = os.memfd_create('output')
         fds = [output]
         head = {'frame': 'task', 'job': 1, 'item': 0, 'attempt': 1, 'leg': 0, 'stages': [stage], 'name': 'a.jpg', 'type': 'image/jpeg',
-                'input': bool(path), 'params': 2}
+                'input': bool(path), 'variables': 2}
         if path:
             fds.insert(0, os.open(path, os.O_RDONLY))
         socket.send_fds(self.socket, [json.dumps(head).encode() + b'\n{}' + value], fds)
@@ -211,9 +211,9 @@ class Held(unittest.TestCase):
     def test_its_limits_are_set(self):
         self.worker.init('noop')
         if not sanitized():
-            self.assertEqual(self.worker.limit('Max address space'), (str(512 << 20),) * 2)
+            self.assertEqual(self.worker.limit('Max address space'), (str(2048 << 20),) * 2)
         self.assertEqual(self.worker.limit('Max open files'), ('16', '16'))
-        self.assertEqual(self.worker.limit('Max file size'), (str(4 << 20),) * 2)
+        self.assertEqual(self.worker.limit('Max file size'), (str(64 << 20),) * 2)
         self.assertEqual(self.worker.limit('Max core file size'), ('0', '0'))
         self.assertEqual(self.worker.limit('Max cpu time'), ('86400', '86400'))
         self.assertEqual(self.worker.status('NoNewPrivs'), '1')
