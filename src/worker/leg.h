@@ -9,7 +9,6 @@
 #pragma once
 #include "base/json.h"
 #include "base/limits.h"
-#include "expr/expr.h"
 #include "stage/stage.h"
 
 struct leg_kind {
@@ -21,7 +20,7 @@ struct leg_kind {
 struct leg_kinds {
     struct leg_kind at[LIMIT_WORKER_STAGES];
     size_t count;
-    struct expr_shelf *shelf;      /* for "when" and "else" */
+    void *shelf;                   /* of program_open(), for "when" and "else" */
 };
 
 /* Do all of it. `stages` is an array; `task` is for the first stage and is changed on the way. The outcome is the last stage's, with what all have

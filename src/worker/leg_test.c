@@ -1,6 +1,7 @@
 #include "worker/leg.h"
 
 #include "base/test.h"
+#include "stage/program.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,9 +12,10 @@ static char stage_name[64];
 static const char *run_on(const char *stages_text, int64_t attempt, struct stage_task task)
 {
     static const char *const names[] = {"noop", "jq", "split", "gather", "tail"};
-    struct leg_kinds kinds = {.shelf = expr_shelf_new()};
+    struct leg_kinds kinds = {0};
     struct stage_outfit outfit = STAGE_OUTFIT_EMPTY;
     const char *stage = "";
+    program_open(&outfit, &kinds.shelf, NULL);
     for (; kinds.count < sizeof names / sizeof *names; kinds.count++) {
         kinds.at[kinds.count].kind = stage_kind_find(bytes_of(names[kinds.count]));
         CHECK(!kinds.at[kinds.count].kind->open(&outfit, &kinds.at[kinds.count].state, NULL));
@@ -27,7 +29,7 @@ static const char *run_on(const char *stages_text, int64_t attempt, struct stage
     for (size_t i = 0; i < kinds.count; i++)
         if (kinds.at[i].kind->close)
             kinds.at[i].kind->close(kinds.at[i].state);
-    expr_shelf_free(kinds.shelf);
+    program_close(kinds.shelf);
     return outcome.verdict == STAGE_DONE ? buf_z(&outcome.value) : outcome.error.text;
 }
 

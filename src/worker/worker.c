@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "os/child.h"
 #include "os/frame.h"
-#include "stage/stage.h"
+#include "stage/program.h"
 #include "worker/leg.h"
 #include "worker/lockdown.h"
 
@@ -107,13 +107,12 @@ static int load(struct worker *worker, struct json_object *init, const struct st
             return problem_set(problem, "The stage %s could not be loaded.", stage.kind->name);
         worker->kinds.at[worker->kinds.count++] = stage;
     }
-    worker->kinds.shelf = expr_shelf_new();
-    return 0;
+    return program_open(outfit, &worker->kinds.shelf, problem);
 }
 
 static void unload(struct worker *worker)
 {
-    expr_shelf_free(worker->kinds.shelf);
+    program_close(worker->kinds.shelf);
     while (worker->kinds.count) {
         struct leg_kind *stage = &worker->kinds.at[--worker->kinds.count];
         if (stage->kind->close)
