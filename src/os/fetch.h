@@ -1,4 +1,5 @@
-/* Fetch: HTTP calls that go out. One thread of its own runs all of them (libcurl multi); the loop asks and is told.
+/* Fetch: HTTP calls that go out. Two threads of its own run them (libcurl multi), one the guarded calls, one all others; the loop asks
+ * and is told.
  *
  * A call is *guarded* when its address comes from a user (an item's value, a webhook): then only http and https, no proxy, and the very address that is
  * connected to must be a public one — checked when the socket is opened, so a name that resolves differently the second time, or a redirect, wins
@@ -36,11 +37,11 @@ struct fetch_request {
     const char *part_name;         /* not NULL: the body is sent as a file in a multipart form, in the field of this name (a "purpose" etc. are in part_fields) */
     const char *part_file;         /* its file name */
     struct bytes part_fields;      /* JSON object of further fields, or empty */
-    int64_t timeout_us;            /* for all of it; 0 = 60 s */
-    int64_t answer_max;            /* bytes of the answer's body; more ends the call: FETCH_TOO_LARGE */
-    bool spool;                    /* a 2xx body goes to a file as it comes; other bodies stay in memory, cut at 64 KiB */
+    int64_t timeout_us;            /* for all of it from when it is sent (waiting in line is not counted); 0 = 60 s */
+    int64_t answer_max;            /* bytes of a 2xx body; more ends the call: FETCH_TOO_LARGE; 0 = 4 MiB. Other bodies are cut at 64 KiB */
+    bool spool;                    /* a 2xx body goes to a file as it comes; other bodies stay in memory */
     bool guarded;
-    bool redirects;                /* follow up to 5; credentials go to the first host only */
+    bool redirects;                /* follow up to 5; only Accept, Content-Type and User-Agent go on to another origin */
 };
 
 enum fetch_end {
@@ -53,7 +54,7 @@ enum fetch_end {
 
 struct fetch_answer {
     enum fetch_end end;
-    int status;                    /* ANSWERED */
+    int status;                    /* ANSWERED; also with TOO_LARGE */
     struct bytes body;             /* borrowed during `done`; empty when spooled */
     int file;                      /* spooled: a descriptor from offset 0, the callee closes it; else -1 */
     int64_t bytes;                 /* of the body */
@@ -68,7 +69,7 @@ struct bytes fetch_header(const struct fetch_answer *answer, const char *name);
 
 struct fetch_call;
 typedef void fetch_fn(void *data, struct fetch_answer *answer);
-/* Never answers inside this call. At most LIMIT_FETCH_CALLS under way are sent at a time, the others wait in line (bounded by the callers). */
+/* Never answers inside this call. A POST or PATCH is sent once: when a kept connection turns out to be dead it ends as FETCH_NETWORK. At most LIMIT_FETCH_CALLS under way are sent at a time, the others wait in line (bounded by the callers). */
 struct fetch_call *fetch_start(struct fetch *fetch, const struct fetch_request *request, fetch_fn *done, void *data);
 void fetch_drop(struct fetch_call *call);      /* `done` is not called; the call is broken off. Not after `done`. NULL does nothing */
 
