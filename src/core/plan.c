@@ -44,6 +44,7 @@ static void failed(const struct outcome *outcome, struct event *ret)
     ret->failed.error = outcome->error;
     ret->failed.error_type = outcome->error_type;
     ret->failed.stage = outcome->stage;
+    ret->failed.usage = outcome->usage;
 }
 
 static void again(const struct leg *leg, uint32_t tries, const struct outcome *outcome, int64_t wall_us, uint64_t random, struct event *ret)
@@ -52,7 +53,9 @@ static void again(const struct leg *leg, uint32_t tries, const struct outcome *o
     ret->retry.error = outcome->error;
     ret->retry.error_type = outcome->error_type;
     ret->retry.tries = tries;
-    ret->retry.due_at_us = wall_us + backoff(leg, tries, random);
+    int64_t wait_us = backoff(leg, tries, random);
+    ret->retry.due_at_us = wall_us + (outcome->retry_after_us > wait_us ? outcome->retry_after_us : wait_us);
+    ret->retry.usage = outcome->usage;
 }
 
 void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_t n, const struct outcome *outcome, int64_t wall_us,
@@ -66,10 +69,15 @@ void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_
         ret->stepped.leg = item->leg;
         ret->stepped.value = outcome->value;
         ret->stepped.stats = outcome->stats;
+        ret->stepped.usage = outcome->usage;
     } else if (outcome->verdict == VERDICT_DONE) {
         ret->kind = EVENT_ITEM_DONE;
         ret->done.result = outcome->value;
         ret->done.stats = outcome->stats;
+        ret->done.usage = outcome->usage;
+        ret->done.has_score = outcome->has_score;
+        ret->done.score = outcome->score;
+        ret->done.hit = outcome->hit;
     } else if (outcome->verdict == VERDICT_RETRY && item->tries + 1u < leg->attempts) {
         again(leg, item->tries + 1u, outcome, wall_us, random, ret);
         ret->retry.leg = item->leg;

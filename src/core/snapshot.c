@@ -63,20 +63,62 @@ static void put_state(struct buf *buf, const struct job *job)
     json_close(buf, ']');
 }
 
-static void put_sums(struct buf *buf, const struct job *job)
+static void put_sums(struct buf *buf, const char *key, const struct job_sum *sums, size_t count)
 {
-    json_key(buf, "sums");
+    json_key(buf, key);
     json_open(buf, '[');
-    for (size_t i = 0; i < job->sums_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         json_open(buf, '[');
-        json_text(buf, job->sums[i].name);
-        json_int(buf, job->sums[i].count);
-        put_real(buf, job->sums[i].sum);
-        put_real(buf, job->sums[i].min);
-        put_real(buf, job->sums[i].max);
+        json_text(buf, sums[i].name);
+        json_int(buf, sums[i].count);
+        put_real(buf, sums[i].sum);
+        put_real(buf, sums[i].min);
+        put_real(buf, sums[i].max);
         json_close(buf, ']');
     }
     json_close(buf, ']');
+}
+
+/* The heap as it stands. */
+static void put_top(struct buf *buf, const struct job *job)
+{
+    json_key(buf, "top");
+    json_open(buf, '[');
+    for (size_t i = 0; i < job->top_count; i++) {
+        json_open(buf, '[');
+        put_real(buf, job->top[i].score);
+        json_int(buf, job->top[i].item);
+        json_int(buf, job->top[i].record);
+        json_int(buf, (int64_t)job->top[i].pos);
+        json_close(buf, ']');
+    }
+    json_close(buf, ']');
+}
+
+/* What few jobs have, under one key that the others leave away, as folds from before it do. */
+static void put_extra(struct buf *buf, const struct job *job)
+{
+    bool asked = job->top_keep || job->stop_count || job->max_cost != 0 || job->deadline_us || job->webhook[0] || job->failing;
+    if (!asked && !job->usage_count && !job->records.completed && !job->records.failed && !job->records.dropped && !job->hits)
+        return;
+    json_key(buf, "extra");
+    json_open(buf, '{');
+    json_put_int(buf, "deadline", job->deadline_us);
+    json_put_int(buf, "keep", job->top_keep);
+    json_put_int(buf, "stop", job->stop_count);
+    json_put_int(buf, "hits", job->hits);
+    json_key(buf, "max_cost");
+    put_real(buf, job->max_cost);
+    if (job->webhook[0])
+        json_put_raw(buf, "webhook", bytes_of(job->webhook));
+    json_put_flag(buf, "failing", job->failing);
+    json_put_int(buf, "completed", job->records.completed);
+    json_put_int(buf, "failed", job->records.failed);
+    json_put_int(buf, "dropped", job->records.dropped);
+    json_put_int(buf, "revision", (int64_t)job->top_revision);
+    put_sums(buf, "usage", job->usage, job->usage_count);
+    put_top(buf, job);
+    json_close(buf, '}');
 }
 
 static void put_added(struct buf *buf, const struct job *job)
@@ -98,7 +140,8 @@ void snapshot_write(const struct job *job, struct buf *buf)
     json_open(buf, '{');
     put_header(buf, job);
     put_state(buf, job);
-    put_sums(buf, job);
+    put_sums(buf, "sums", job->sums, job->sums_count);
+    put_extra(buf, job);
     put_added(buf, job);
     json_close(buf, '}');
 }
@@ -161,18 +204,53 @@ static void get_state(struct job *job, struct json_object *tree)
     job->counts = (struct counts){at(counts, 0), at(counts, 1), at(counts, 2), at(counts, 3), at(counts, 4)};
 }
 
-static void get_sums(struct job *job, struct json_object *sums)
+static size_t get_sums(struct job_sum ret[JOB_SUMS_MAX], struct json_object *sums)
 {
-    size_t count = json_object_array_length(sums);
-    for (size_t i = 0; i < count && i < JOB_SUMS_MAX; i++) {
+    size_t count = json_object_array_length(sums), i;
+    for (i = 0; i < count && i < JOB_SUMS_MAX; i++) {
         struct json_object *one = json_object_array_get_idx(sums, i);
-        struct job_sum *sum = &job->sums[job->sums_count++];
+        struct job_sum *sum = &ret[i];
         snprintf(sum->name, sizeof sum->name, "%s", json_object_get_string(json_object_array_get_idx(one, 0)));
         sum->count = at(one, 1);
         sum->sum = real_at(one, 2);
         sum->min = real_at(one, 3);
         sum->max = real_at(one, 4);
     }
+    return i;
+}
+
+static void get_top(struct job *job, struct json_object *top)
+{
+    size_t room = 1;
+    job->top_count = json_object_array_length(top) < JOB_TOP_MAX ? json_object_array_length(top) : JOB_TOP_MAX;
+    while (room < job->top_count)    /* as the fold grows it */
+        room *= 2;
+    job->top = mem_new(room * sizeof *job->top);
+    for (size_t i = 0; i < job->top_count; i++) {
+        struct json_object *one = json_object_array_get_idx(top, i);
+        job->top[i] = (struct job_best){real_at(one, 0), at(one, 1), at(one, 2), (uint64_t)at(one, 3)};
+    }
+}
+
+static void get_extra(struct job *job, struct json_object *extra, struct bytes text)
+{
+    struct bytes webhook = json_span(text, "webhook");
+    int64_t bits = json_get_int(extra, "max_cost", 0);
+    job->webhook = mem_copy(webhook.at, webhook.count);
+    if (!extra)
+        return;
+    memcpy(&job->max_cost, &bits, sizeof bits);
+    job->deadline_us = json_get_int(extra, "deadline", 0);
+    job->top_keep = json_get_int(extra, "keep", 0);
+    job->stop_count = json_get_int(extra, "stop", 0);
+    job->hits = json_get_int(extra, "hits", 0);
+    job->failing = json_get_bool(extra, "failing", false);
+    job->records.completed = json_get_int(extra, "completed", 0);
+    job->records.failed = json_get_int(extra, "failed", 0);
+    job->records.dropped = json_get_int(extra, "dropped", 0);
+    job->top_revision = (uint64_t)json_get_int(extra, "revision", 0);
+    job->usage_count = get_sums(job->usage, json_get(extra, "usage"));
+    get_top(job, json_get(extra, "top"));
 }
 
 static void get_added(struct job *job, struct json_object *added)
@@ -205,7 +283,8 @@ struct job *snapshot_read(struct bytes fold, struct problem *problem)
         job_free(job);
         return NULL;
     }
-    get_sums(job, json_get(tree, "sums"));
+    job->sums_count = get_sums(job->sums, json_get(tree, "sums"));
+    get_extra(job, json_get(tree, "extra"), json_span(fold, "extra"));
     get_added(job, json_get(tree, "added"));
     if (!job->ended && job->total) {
         job->items_room = job->total;

@@ -206,6 +206,19 @@ static int render_seed(const struct frame_header *header, enum face face, const 
     }
 }
 
+static const char *skipped_words(const struct row *row)
+{
+    static const struct { struct bytes reason; const char *words; } reasons[] = {
+        {{"\"enough\"", 8}, "skipped: there were hits enough"}, {{"\"deadline\"", 10}, "skipped: the time of the job was over"},
+        {{"\"job_failed\"", 12}, "skipped: the job has failed"}, {{"\"budget\"", 8}, "skipped: the job has cost as much as it may"},
+    };
+    struct bytes reason = json_span(row_body(row), "reason");
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (bytes_equal(reason, reasons[i].reason))
+            return reasons[i].words;
+    return "cancelled";
+}
+
 void frame_skipped(const struct row *row, int64_t item, struct bytes name, bool last, struct buf *buf)
 {
     begin(buf, "error");
@@ -215,7 +228,7 @@ void frame_skipped(const struct row *row, int64_t item, struct bytes name, bool 
         json_bytes(buf, name);
     else
         json_null(buf);
-    json_put_text(buf, "error", "cancelled");
+    json_put_text(buf, "error", skipped_words(row));
     json_put_text(buf, "error_type", "processing");
     end(buf, last ? row : NULL);
 }
@@ -298,6 +311,20 @@ static void job_step(const struct frame_header *header, const struct row *row, s
     splice(buf, "why", row, "why", false);
 }
 
+/* A record is told with its value, so that a client has each as soon as it is ready. One too long for an event is {"blob":…,"bytes":…} here, and comes
+ * whole with its item's result. */
+static void job_record(const struct frame_header *header, const struct row *row, struct buf *buf)
+{
+    job_progress_frame(header, row, "record", buf);
+    splice(buf, "record", row, "record", true);
+    splice(buf, "value", row, "value", false);
+    splice(buf, "score", row, "score", false);
+    splice(buf, "error", row, "error", false);
+    splice(buf, "error_type", row, "error_type", false);
+    splice(buf, "stage", row, "stage", false);
+    splice(buf, "dropped", row, "dropped", false);
+}
+
 static int render_job(const struct frame_header *header, const struct row *row, struct buf *buf)
 {
     switch (row->kind) {
@@ -319,11 +346,7 @@ static int render_job(const struct frame_header *header, const struct row *row, 
     case EVENT_JOB_CANCELLING: job_progress_frame(header, row, "cancelling", buf); break;
     case EVENT_JOB_ENDED: job_ended(header, row, buf); break;
     case EVENT_RECORD_DONE:
-    case EVENT_RECORD_FAILED:
-        job_progress_frame(header, row, "record", buf);
-        splice(buf, "record", row, "record", true);
-        splice(buf, "error", row, "error", false);
-        break;
+    case EVENT_RECORD_FAILED: job_record(header, row, buf); break;
     default: return 0;
     }
     end(buf, row);
