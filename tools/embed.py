@@ -3,7 +3,8 @@
 
 index.html is found at /, every other file at /assets/NAME. The ETag of a file is the hash of what it holds.
 
-tools/embed.py --json NAME HEADER OUTPUT FILE makes one JSON file the constant NAME, which HEADER declares as a struct bytes.
+tools/embed.py --json NAME HEADER OUTPUT FILE makes one JSON file the constant NAME, which HEADER declares as a struct bytes; --text does the same with any
+file, as it is.
 """
 import hashlib
 import json
@@ -19,17 +20,18 @@ def array_of(name, content):
     return f'static const unsigned char {name}[] = {{\n    ' + ',\n    '.join(rows) + ',\n};\n'
 
 
-def embed_json(name, header, output, path):
+def embed_one(how, name, header, output, path):
     with open(path, encoding='utf-8') as file:
-        content = json.dumps(json.load(file), separators=(',', ':'), ensure_ascii=False).encode()
+        text = file.read()
+    content = (json.dumps(json.loads(text), separators=(',', ':'), ensure_ascii=False) if how == '--json' else text).encode()
     with open(output, 'w', encoding='ascii') as file:
         file.write(f'/* Made by tools/embed.py; do not edit. */\n#include "{header}"\n\n' + array_of('content', content))
         file.write(f'\nconst struct bytes {name} = {{(const char *)content, sizeof content}};\n')
 
 
 def main():
-    if sys.argv[1] == '--json':
-        embed_json(*sys.argv[2:])
+    if sys.argv[1] in ('--json', '--text'):
+        embed_one(*sys.argv[1:])
         return
     output, *paths = sys.argv[1:]
     arrays, entries = [], []

@@ -18,6 +18,31 @@ TEST(the_built_in_pipelines_are_sound)
     }
 }
 
+/* Jobs go on with the text that they began with, which is known by its hash. */
+TEST(decklists_is_the_text_that_it_always_was)
+{
+    struct problem problem = {0};
+    struct pipeline *pipeline = builtin_load(BYTES("decklists"), NULL, &problem);
+    CHECK(pipeline);
+    CHECK_TEXT(pipeline->text, "{\"name\":\"decklists\",\"result_key\":\"decklist\",\"legs\":["
+                               "{\"stages\":[\"decklist\"],\"timeout_s\":60,\"attempts\":3,\"backoff_ms\":[200,5000]}]}");
+    pipeline_free(pipeline);
+}
+
+TEST(of_a_file_with_mistakes_the_first_is_told)
+{
+    char path[] = "/tmp/rivulet-pipeline-XXXXXX";
+    struct problem problem = {0};
+    int fd = mkstemp(path);
+    static const char text[] = "pipeline: p\nstages:\n  - noop\n  - jqq: .\ndeadlin: 5s\n";
+    CHECK_INT(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    CHECK(!builtin_load(BYTES("p"), path, &problem));
+    unlink(path);
+    test_note("%s", problem.text);
+    CHECK(strstr(problem.text, "has 2 mistakes; ") && strstr(problem.text, ":4:5: There is no stage kind \"jqq\"") && strstr(problem.text, "`rivulet check "));
+}
+
 TEST(an_unknown_pipeline_is_answered_with_the_known_ones)
 {
     struct problem problem = {0};

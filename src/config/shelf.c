@@ -1,15 +1,28 @@
 #include "config/shelf.h"
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "config/builtin.h"
 
 #include <stdlib.h>
 
-/* What reads screenshots wants pictures; so does whatever takes the name of the pipeline that does. */
+static bool accepts_images(struct json_object *tree)
+{
+    struct json_object *accept = json_get(json_get(tree, "input"), "accept");
+    size_t count = json_object_is_type(accept, json_type_array) ? json_object_array_length(accept) : 0;
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(json_object_get_string(json_object_array_get_idx(accept, i)), "image/", 6))
+            return false;
+    return count;
+}
+
+/* What reads screenshots wants pictures; so does whatever takes the name of the pipeline that does, or accepts nothing else. */
 static bool takes_images(const struct pipeline *pipeline)
 {
-    return !strcmp(pipeline->name, "decklists") || bytes_start(bytes_of(pipeline->legs[0].stages), BYTES("[\"decklist\""));
+    struct json_object *first = json_object_array_get_idx(json_get(json_object_array_get_idx(json_get(pipeline->tree, "legs"), 0), "stages"), 0);
+    struct bytes kind = json_object_is_type(first, json_type_string) ? bytes_of(json_object_get_string(first)) : json_get_bytes(first, "stage");
+    return !strcmp(pipeline->name, "decklists") || bytes_equal(kind, BYTES("decklist")) || accepts_images(pipeline->tree);
 }
 
 /* Takes the pipeline over; NULL, with its problem set, is passed on. */
