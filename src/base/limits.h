@@ -36,6 +36,8 @@
 #define LIMIT_READERS_QUEUED 65536                 /* cursors that wait for the disk; beyond it they are dropped: something is sent a second time */
 #define LIMIT_SIDE_ROWS 256                        /* results and cursors in one commit: events never wait longer for it than some ms … */
 #define LIMIT_SIDE_BYTES (1024 * 1024)             /* … and bytes of them; at least one goes */
+#define LIMIT_OUTWARD_WRITE_US 1000000LL           /* between two writings of what has arrived at the other side: no more is sent twice after a crash */
+#define LIMIT_OUTWARD_TURN 64                      /* rows of one job that a reader is given before others have their turn */
 #define LIMIT_JOB_READERS 4                        /* readers that have to see one job: there are two kinds */
 
 /* Results by key, and readers that go outwards. */

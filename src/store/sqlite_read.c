@@ -208,6 +208,7 @@ static int find_value(struct sqlite *s, const struct log_cached *cached, size_t 
 
 static void answer_cached(struct sqlite *s, struct log_cached *cached)
 {
+    cached->values = mem_new(cached->count * sizeof *cached->values);
     int rc = base_run(s->read[READ_BEGIN]);
     for (size_t i = 0; i < cached->count && rc == SQLITE_OK; i++)
         rc = find_value(s, cached, i);
