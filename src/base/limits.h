@@ -110,6 +110,7 @@
 #define LIMIT_STREAM_SILENCE_US 15000000LL         /* silence on a stream before a heartbeat; proxies cut after 30-60 s */
 
 /* HTTP. */
+#define LIMIT_HOOK_BYTES (64 * 1024)               /* bytes of a hook's body that are read, and forgotten; longer ones are thrown away unread */
 #define LIMIT_HTTP_BODY_BYTES (1024LL * 1024 * 1024) /* bytes of a request's body unless MAX_BODY_MB says otherwise; beyond it 413 */
 #define LIMIT_HTTP_HEAD_BYTES (16 * 1024)          /* bytes of request line and headers; beyond it 431 */
 #define LIMIT_HTTP_TARGET_BYTES (8 * 1024)         /* bytes of a request target; beyond it 414 */

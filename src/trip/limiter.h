@@ -4,6 +4,7 @@
  *
  * Thread: loop. */
 #pragma once
+#include "base/bytes.h"
 #include "base/list.h"
 #include "os/loop.h"
 
@@ -33,5 +34,3 @@ void limiter_take(struct limiter *limiter, struct limiter_place *place, int64_t 
 /* The call is over. refused: 429 (or 503 with Retry-After): everybody pauses. used: tokens that it really took, < 0 = as estimated. */
 void limiter_give(struct limiter_place *place, bool refused, int64_t retry_after_us, int64_t used);
 void limiter_leave(struct limiter_place *place);   /* out of the line, or its place is given back; harmless when zeroed */
-/* An estimate is corrected later. */
-void limiter_settle(struct limiter *limiter, int64_t thought, int64_t used);

@@ -62,6 +62,7 @@ struct step {
     struct fetch_call *call;
     struct limiter_place place;
     struct outgoing *out;          /* the call, waiting or under way */
+    char host[128];                /* of the last call, for sentences */
     int64_t spent_us;              /* of the attempt's time: only while calls are under way */
     int64_t tokens;                /* what the last call was thought to take */
     struct timer timer, late;
@@ -88,15 +89,23 @@ bool step_hook_url(const struct step *step, struct buf *ret);
 void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more, void (*got)(struct step *step, struct json_object *answer));
 /* want->variables empty = the trip's own. data = step */
 void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);
-/* One call within the stage's limiter (when step->limiter is NULL: the one for the address's host and the stage's auth is taken first): waits for its turn, tells the limiter what came (429 and Retry-After pause everybody), and a call that was
- * refused with 429 waits and goes out again. Secrets in headers are resolved here: {"$env":"NAME"} */
+/* One call within the stage's limiter (when step->limiter is NULL: the one for the address's host and the stage's auth is taken first): waits for its
+ * turn, tells the limiter what came (429 and Retry-After pause everybody), and a call that was refused with 429 waits and goes out again, at most
+ * LIMIT_REFUSALS times. A POST gets an Idempotency-Key, unless with.idempotency_key is false; the job's traceparent goes along. What is in `call` is
+ * copied. Its time is what the stage's timeout has left: waiting in line costs nothing of it. */
 struct step_call {
     struct fetch_request request;
     int64_t tokens;                /* taken from the token bucket, an estimate … */
     int64_t (*used)(struct step *step, const struct fetch_answer *answer);         /* … and what it really took, < 0 = unknown; NULL = as estimated */
     bool (*for_good)(struct step *step, const struct fetch_answer *answer);        /* a 429 that no waiting cures (no credit left): told to `got`; NULL = none is */
+    const char *purpose;           /* "cancel": further POSTs of a step must not be taken for repeats of the first; NULL = the first */
 };
 void step_call(struct step *step, const struct step_call *call, fetch_fn *got);      /* data = step */
+/* A call that outlives the step, whose answer interests nobody: for `stop`. It is given 10 s. */
+void step_farewell(struct step *step, const struct step_call *call);
+/* An address of a stage: `path` behind with.base (a text or {"$env":…}), or `path` alone when it is absolute. *ret_guarded: its origin is not that of
+ * the base, and with.allow_private is not true. *ret_foreign: there is a base and the origin is another, so secrets must not go there. False: failed. */
+bool step_url(struct step *step, struct json_object *with, struct bytes path, struct buf *ret, bool *ret_guarded, bool *ret_foreign);
 void step_sleep(struct step *step, int64_t delay_us, void (*woken)(struct step *step));
 /* item.waiting: the remote side works. Only for the item itself. False: fenced, the step is being stopped. */
 bool step_waiting(struct step *step, struct bytes remote);
@@ -110,8 +119,13 @@ void step_fail_answer(struct step *step, const struct fetch_answer *answer);
 bool step_secret(struct step *step, struct json_object *from, struct buf *ret);
 /* Headers of {"auth":{"bearer"|"basic"|"header"…},"headers":{…}} of a `with`, as lines; false: failed. */
 struct headers { struct buf text; struct bytes lines[32]; size_t count; };
-/* foreign: the address is another's: auth and secrets stay at home. `ret` is initialised here; headers_free in every case. */
+/* Texts in `headers` are programs; those that are mere literals are added here, the others are the kind's to evaluate: step_header_programs() puts them
+ * among its programs as "header NAME".
+ * foreign: the address is another's: auth and secrets stay at home. `ret` is initialised here; headers_free in every case. */
 bool step_headers(struct step *step, struct json_object *with, bool foreign, struct headers *ret);
+void step_header_programs(struct json_object *headers, struct buf *programs);
+bool step_is_literal(struct bytes program);              /* it gives the same text whatever it sees: a JSON string */
+bool step_names_status(struct json_object *word, int status);      /* 429, "429", "4xx" */
 void headers_free(struct headers *headers);
 void headers_add(struct headers *headers, const char *name, struct bytes value);
 void headers_done(struct headers *headers);        /* lines and count hold now, until the next headers_add */

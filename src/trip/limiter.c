@@ -1,0 +1,203 @@
+/* Buckets fill evenly and hold one second's worth, so that no window of their length ever sees more than its figure and that second. A call may take
+ * more tokens than there are, and the bucket is in debt then: so a call larger than the bucket goes out all the same, once. */
+#include "trip/limiter.h"
+
+#include "base/limits.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { FIRST_PAUSE_US = 1000000 };
+
+struct bucket {
+    double level, room, per_us;    /* per_us 0 = without end */
+    int64_t filled_us;
+};
+
+struct limiter {
+    struct limiters *limiters;
+    char *name;
+    int64_t concurrency;           /* 0 = any */
+    struct bucket requests, tokens;
+    size_t going;                  /* calls under way */
+    struct list line;              /* limiter_place */
+    struct timer timer;            /* when the first of the line may go */
+    bool handing;
+    int64_t paused_us, until_us;   /* the last pause: its beginning and its end */
+    int64_t pause_us;              /* how long it was; 0 = the last call was not refused */
+};
+
+struct limiters {
+    struct loop *loop;
+    struct map names;
+};
+
+struct limiters *limiters_new(struct loop *loop)
+{
+    struct limiters *limiters = MEM_NEW(struct limiters);
+    limiters->loop = loop;
+    return limiters;
+}
+
+void limiters_free(struct limiters *limiters)
+{
+    if (!limiters)
+        return;
+    size_t at = 0;
+    for (struct limiter *limiter; (limiter = map_next(&limiters->names, &at));) {
+        assert(list_empty(&limiter->line) && !limiter->going);
+        timer_stop(limiters->loop, &limiter->timer);
+        free(limiter->name);
+        free(limiter);
+    }
+    map_done(&limiters->names);
+    free(limiters);
+}
+
+static void bucket_fill(struct bucket *bucket, int64_t now_us)
+{
+    bucket->level += (double)(now_us - bucket->filled_us) * bucket->per_us;
+    if (bucket->level > bucket->room)
+        bucket->level = bucket->room;
+    bucket->filled_us = now_us;
+}
+
+static void bucket_say(struct bucket *bucket, int64_t count, int64_t per_us, int64_t now_us)
+{
+    if (count <= 0 || per_us <= 0)
+        return;
+    bool first = bucket->per_us <= 0;
+    bucket->per_us = (double)count / (double)per_us;
+    bucket->room = bucket->per_us * 1e6 < 1 ? 1 : bucket->per_us * 1e6;
+    if (bucket->room > (double)count)
+        bucket->room = (double)count;
+    if (first)
+        bucket->level = bucket->room, bucket->filled_us = now_us;
+    bucket_fill(bucket, now_us);
+}
+
+/* µs until there is as much in it as `need`. */
+static int64_t bucket_wait(struct bucket *bucket, double need, int64_t now_us)
+{
+    if (bucket->per_us <= 0)
+        return 0;
+    bucket_fill(bucket, now_us);
+    return bucket->level >= need ? 0 : (int64_t)((need - bucket->level) / bucket->per_us) + 1;
+}
+
+struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const struct limiter_spec *spec)
+{
+    struct limiter *limiter = map_get_text(&limiters->names, name);
+    int64_t now_us = loop_now_us(limiters->loop);
+    if (!limiter) {
+        limiter = MEM_NEW(struct limiter);
+        limiter->limiters = limiters;
+        limiter->name = mem_copy(name.at, name.count);
+        list_init(&limiter->line);
+        map_set_text(&limiters->names, (struct bytes){limiter->name, name.count}, limiter);
+    }
+    if (spec->concurrency > 0)
+        limiter->concurrency = spec->concurrency;
+    bucket_say(&limiter->requests, spec->requests, spec->requests_per_us, now_us);
+    bucket_say(&limiter->tokens, spec->tokens, spec->tokens_per_us, now_us);
+    return limiter;
+}
+
+/* 0: the first of the line may go now; > 0: not before so many µs are over; < 0: not before a call has ended. */
+static int64_t wait_us(struct limiter *limiter, int64_t now_us)
+{
+    if (now_us < limiter->until_us)
+        return limiter->until_us - now_us;
+    if (limiter->pause_us && limiter->going)      /* half open: one goes and sees */
+        return -1;
+    if (limiter->concurrency && (int64_t)limiter->going >= limiter->concurrency)
+        return -1;
+    int64_t requests_us = bucket_wait(&limiter->requests, 1, now_us), tokens_us = bucket_wait(&limiter->tokens, 1, now_us);
+    return requests_us > tokens_us ? requests_us : tokens_us;
+}
+
+static void hand_out(struct limiter *limiter);
+
+static void on_timer(struct timer *timer)
+{
+    hand_out(TIMER_OF(timer, struct limiter, timer));
+}
+
+static void hand_out(struct limiter *limiter)
+{
+    struct loop *loop = limiter->limiters->loop;
+    if (limiter->handing)
+        return;
+    limiter->handing = true;
+    while (!list_empty(&limiter->line)) {
+        int64_t now_us = loop_now_us(loop), wait = wait_us(limiter, now_us);
+        if (wait > 0)
+            timer_start(loop, &limiter->timer, wait, on_timer);
+        if (wait)
+            break;
+        struct limiter_place *place = LIST_OF(list_pop(&limiter->line), struct limiter_place, link);
+        place->held = true;
+        place->began_us = now_us;
+        limiter->going++;
+        limiter->requests.level -= 1;
+        limiter->tokens.level -= (double)place->tokens;
+        place->go(place);
+    }
+    limiter->handing = false;
+}
+
+void limiter_take(struct limiter *limiter, struct limiter_place *place, int64_t tokens, void (*go)(struct limiter_place *place))
+{
+    assert(!place->limiter);
+    *place = (struct limiter_place){.limiter = limiter, .tokens = tokens, .go = go};
+    list_init(&place->link);
+    list_push(&limiter->line, &place->link);
+    hand_out(limiter);
+}
+
+/* Calls that were under way already when everybody began to pause are part of the same storm: they make the pause no longer than they say. */
+static void refused(struct limiter *limiter, int64_t began_us, int64_t retry_after_us)
+{
+    int64_t now_us = loop_now_us(limiter->limiters->loop), pause_us = retry_after_us > 0 ? retry_after_us : FIRST_PAUSE_US;
+    if (limiter->pause_us && began_us >= limiter->until_us && pause_us < 2 * limiter->pause_us)
+        pause_us = 2 * limiter->pause_us;
+    if (pause_us > LIMIT_REFUSED_PAUSE_US)
+        pause_us = LIMIT_REFUSED_PAUSE_US;
+    if (!limiter->pause_us || began_us >= limiter->until_us)
+        limiter->pause_us = pause_us;
+    limiter->paused_us = now_us;
+    if (now_us + pause_us > limiter->until_us)
+        limiter->until_us = now_us + pause_us;
+}
+
+static struct limiter *leave(struct limiter_place *place)
+{
+    struct limiter *limiter = place->limiter;
+    list_leave(&place->link);
+    if (place->held)
+        limiter->going--;
+    place->limiter = NULL;
+    place->held = false;
+    return limiter;
+}
+
+void limiter_give(struct limiter_place *place, bool was_refused, int64_t retry_after_us, int64_t used)
+{
+    int64_t began_us = place->began_us, tokens = place->tokens;
+    struct limiter *limiter = leave(place);
+    if (used >= 0)
+        limiter->tokens.level += (double)(tokens - used);
+    if (was_refused)
+        refused(limiter, began_us, retry_after_us);
+    else if (began_us >= limiter->until_us)      /* one that began before the pause says nothing about what is after it */
+        limiter->pause_us = 0;
+    hand_out(limiter);
+}
+
+void limiter_leave(struct limiter_place *place)
+{
+    if (place->limiter)
+        hand_out(leave(place));
+}
