@@ -55,7 +55,13 @@ export interface ItemProgressEvent extends OfItem {
   leg?: number;
   why?: 'first' | 'retry' | 'due' | 'restart';
   record?: number;
+  /** Of a record: what came of it. */
+  value?: unknown;
+  score?: number;
   error?: string;
+  error_type?: string;
+  stage?: string;
+  dropped?: boolean;
   due_at?: string;
 }
 export interface HintEvent extends Told { type: 'progress'; state: 'hint'; at: string; item: number; percent: number; status: string }
@@ -193,6 +199,14 @@ export interface JobDocument {
   started_at: string | null;
   completed_at: string | null;
   error: string | null;
+  /** Sums of what was used, by name. */
+  usage?: Record<string, number>;
+  records?: { completed: number; failed: number; dropped: number };
+  /** The best by score, the best first. */
+  top?: { item: number; record?: number; score: number }[];
+  top_revision?: number;
+  hits?: number;
+  deadline_at?: string;
   [member: string]: unknown;
 }
 export interface ItemDocument<Result = unknown> {

@@ -24,6 +24,7 @@ static void put_flag_if(struct buf *buf, const char *key, bool value)
 static void put_number(struct buf *buf, const char *key, double value)
 {
     char text[40];
+    value += 0.0;    /* -0 would be read back as 0 */
     snprintf(text, sizeof text, "%.15g", value);
     if (strtod(text, NULL) != value)
         snprintf(text, sizeof text, "%.17g", value);
