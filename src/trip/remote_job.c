@@ -1,0 +1,584 @@
+#include "trip/remote_job.h"
+
+#include "trip/trip_own.h"
+
+#include "base/hash.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    POLL_EVERY_US = 10000000, POLL_MOST_US = 30000000,     /* when the stage says nothing */
+    CALL_US = 30000000,                                    /* a poll that hangs longer is asked again */
+    TIMEOUT_US_S = 3600,
+    WOKEN_US = 100000,                                     /* between two polls, however many hooks come */
+    GRACE_US = 35000000,                                   /* a poll that is under way at the timeout may still end */
+};
+#define UNKNOWN_MIN_US 1000000LL
+#define UNKNOWN_MAX_US 60000000LL
+
+/* ---- what every part uses ---- */
+
+struct bytes remote_name(const struct remote_job *job)
+{
+    struct bytes name = json_get_bytes(job->step.stage, "name");
+    return name.count ? name : BYTES("remote_job");
+}
+
+#define BUFS(job) {&(job)->id, &(job)->start, &(job)->poll, &(job)->url, &(job)->body, &(job)->cancel, &(job)->word, &(job)->misses, \
+                   &(job)->fetch.url, &(job)->fetch.body, &(job)->fetch.at, &(job)->result}
+
+static void release(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    struct buf *bufs[] = BUFS(job);
+    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+        buf_done(bufs[i]);
+    timer_stop(step_world(step)->loop, &job->limit);
+    headers_free(&job->headers);
+    headers_free(&job->bare);
+    headers_free(&job->start_headers);
+    if (job->lookup)
+        remote_look_up(job, NULL, 0, NULL);
+    free(job->keys);
+    free(job->hits);
+    int *files[] = {&job->rows, &job->copying, &job->fetch.file};
+    for (size_t i = 0; job->begun && i < sizeof files / sizeof *files; i++)
+        if (*files[i] >= 0)
+            close(*files[i]);
+    if (job->has_blob)
+        blob_abandon(step_world(step)->blobs, &job->result_blob);
+}
+
+void remote_end(struct remote_job *job, const struct step_result *result)
+{
+    timer_stop(step_world(&job->step)->loop, &job->limit);
+    step_end(&job->step, result);
+}
+
+void remote_fail(struct remote_job *job, const char *type, bool retry, const char *format, ...)
+{
+    char text[sizeof(struct problem)];
+    struct bytes name = remote_name(job);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    timer_stop(step_world(&job->step)->loop, &job->limit);
+    step_fail(&job->step, type, retry, 0, "Stage %.*s: %s", BYTES_ARG(name), text);
+}
+
+void remote_fail_answer(struct remote_job *job, const struct fetch_answer *answer, const char *doing)
+{
+    bool retry = step_may_retry(&job->step, answer, NULL);
+    if (answer->end != FETCH_ANSWERED) {
+        const char *type = answer->end == FETCH_TIMEOUT ? "timeout" : answer->end == FETCH_NETWORK ? "network" : "validation";
+        remote_fail(job, type, retry, "%s failed: %s", doing, answer->problem.text);
+        return;
+    }
+    BUF_OWNED struct buf words;
+    buf_init(&words, 1024);
+    text_clean(&words, (struct bytes){answer->body.at, text_cut(answer->body, 240)});
+    remote_fail(job, "status", retry, "%s: %s answered %d%s%s", doing, job->step.host, answer->status, words.count ? ": " : ".", buf_z(&words));
+}
+
+bool remote_retries(const struct remote_job *job, const char *name)
+{
+    struct json_object *retry = json_get(job->step.stage, "retry"), *on = retry ? json_get(retry, "on") : NULL;
+    for (size_t i = 0; on && json_object_is_type(on, json_type_array) && i < json_object_array_length(on); i++) {
+        const char *one = json_object_get_string(json_object_array_get_idx(on, i));
+        if (one && strcmp(one, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool remote_transient(const struct fetch_answer *answer)
+{
+    if (answer->end != FETCH_ANSWERED)
+        return answer->end == FETCH_NETWORK || answer->end == FETCH_TIMEOUT;
+    int status = answer->status;
+    return status >= 500 || status == 408 || status == 425 || status == 429;
+}
+
+/* ---- asking workers ---- */
+
+static void put_variable(struct buf *more, const char *name, struct bytes json)
+{
+    buf_print(more, "%s\"%s\":", more->count ? "," : "", name);
+    buf_put(more, json.count ? json : BYTES("null"));
+}
+
+static void ask(struct remote_job *job, struct bytes stages, const struct bytes *over, int file, struct bytes response, ask_fn *got)
+{
+    BUF_OWNED struct buf more, variables;
+    buf_init(&more, LIMIT_ASK_BYTES);
+    buf_init(&variables, LIMIT_ASK_BYTES);
+    put_variable(&more, "id", buf_bytes(&job->id));
+    put_variable(&more, "start", buf_bytes(&job->start));
+    put_variable(&more, "poll", buf_bytes(&job->poll));
+    put_variable(&more, "response", response);
+    step_variables(&job->step, buf_bytes(&more), &variables);
+    struct ask_want want = {.stages = stages, .input_fd = file, .type = BYTES("application/json")};
+    if (file < 0 && !step_input(&job->step, over ? *over : (struct bytes){0}, &want)) {
+        remote_fail(job, "processing", true, "what a worker was to look at could not be handed to it");
+        return;
+    }
+    want.variables = buf_bytes(&variables);
+    step_ask(&job->step, &want, got);
+}
+
+void remote_ask(struct remote_job *job, struct bytes stages, int file, ask_fn *got)
+{
+    ask(job, stages, NULL, file, (struct bytes){0}, got);
+}
+
+void remote_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got)
+{
+    ask(job, stages, &value, -1, (struct bytes){0}, got);
+}
+
+int remote_input(struct remote_job *job)
+{
+    return job->step.input_fd >= 0 ? fcntl(job->step.input_fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
+void remote_eval(struct remote_job *job, const struct remote_program *programs, size_t count, const struct bytes *over, struct bytes response, ask_fn *got)
+{
+    BUF_OWNED struct buf stages;
+    buf_init(&stages, LIMIT_FRAME_BYTES);
+    buf_text(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":{");
+    for (size_t i = 0; i < count; i++)
+        if (programs[i].text.count)
+            json_put_bytes(&stages, programs[i].name, programs[i].text);
+    buf_text(&stages, "}}}]");
+    ask(job, buf_bytes(&stages), over, -1, response, got);
+}
+
+struct json_object *remote_answer(struct remote_job *job, const struct outcome *outcome, const char *doing)
+{
+    if (outcome->verdict != VERDICT_DONE) {
+        bool retry = outcome->verdict == VERDICT_RETRY;
+        BUF_OWNED struct buf error;
+        buf_init(&error, 1024);
+        buf_put(&error, (struct bytes){outcome->error.at, text_cut(outcome->error, 400)});
+        remote_fail(job, retry ? "crash" : "expression", retry, "%s: %s", doing, buf_z(&error));
+        return NULL;
+    }
+    BUF_OWNED struct buf text;
+    buf_init(&text, LIMIT_ASK_BYTES);
+    struct problem problem = {0};
+    struct json_object *tree = ask_value(step_world(&job->step)->blobs, outcome, &text) ? json_parse(buf_bytes(&text), &problem) : NULL;
+    if (!tree || !json_object_is_type(tree, json_type_object)) {
+        json_object_put(tree);
+        remote_fail(job, "expression", false, "%s: its expressions gave more than %d MiB", doing, LIMIT_ASK_BYTES >> 20);
+        return NULL;
+    }
+    return tree;
+}
+
+/* ---- calling ---- */
+
+const char *remote_method(struct json_object *of, const char *fallback)
+{
+    struct json_object *method = of ? json_get(of, "method") : NULL;
+    return method && json_object_is_type(method, json_type_string) ? json_object_get_string(method) : fallback;
+}
+
+static bool has_type(const struct bytes *lines, size_t count)
+{
+    struct bytes name = BYTES("Content-Type:");
+    for (size_t i = 0; i < count; i++)
+        if (lines[i].count > name.count && bytes_equal_nocase((struct bytes){lines[i].at, name.count}, name))
+            return true;
+    return false;
+}
+
+enum { LINES = 40 };
+
+/* False: the step has failed. Where another host is told by an answer, it gets no credentials, and it must not be one of ours. */
+static bool make_call(struct remote_job *job, const struct remote_call *call, struct buf *url, struct bytes *lines, struct step_call *ret)
+{
+    bool guarded = false, foreign = false;
+    size_t count = 0;
+    if (!step_url(&job->step, job->with, call->url, url, &guarded, &foreign))
+        return false;
+    const struct headers *all[] = {call->bare || foreign ? &job->bare : &job->headers, call->more};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; all[i] && k < all[i]->count && count < LINES - 1; k++)
+            lines[count++] = all[i]->lines[k];
+    if (call->body.count && !call->part_name && !has_type(lines, count))
+        lines[count++] = BYTES("Content-Type: application/json");
+    *ret = (struct step_call){.purpose = call->purpose, .request = {
+        .method = call->method, .url = buf_bytes(url), .headers = lines, .headers_count = count, .body = call->body, .part_name = call->part_name,
+        .part_file = call->part_file, .part_fields = call->part_fields, .timeout_us = call->timeout_us ? call->timeout_us : CALL_US,
+        .answer_max = call->answer_max, .spool = call->spool, .guarded = guarded, .redirects = true,
+    }};
+    return true;
+}
+
+void remote_call(struct remote_job *job, const struct remote_call *call, fetch_fn *got)
+{
+    BUF_OWNED struct buf url;
+    struct bytes lines[LINES];
+    struct step_call wanted;
+    buf_init(&url, LIMIT_BODY_BYTES);
+    if (make_call(job, call, &url, lines, &wanted))
+        step_call(&job->step, &wanted, got);
+}
+
+/* ---- calling it off ---- */
+
+void remote_cancel_program(const struct remote_job *job, struct buf *ret)
+{
+    struct bytes program = remote_text(json_get(job->with, "cancel"), "url");
+    if (program.count)
+        buf_print(ret, "try (\"" REMOTE_ID_MARK "\" as $id | (%.*s\n)) catch null", BYTES_ARG(program));
+}
+
+void remote_cancel_know(struct remote_job *job, struct bytes marked)
+{
+    buf_clear(&job->cancel);
+    buf_put(&job->cancel, marked);
+}
+
+/* What it costs ends there. Nobody waits for the answer. */
+static void cancel(struct remote_job *job)
+{
+    BUF_OWNED struct buf path, url;
+    struct bytes lines[LINES];
+    struct step_call call;
+    buf_init(&path, LIMIT_BODY_BYTES);
+    buf_init(&url, LIMIT_BODY_BYTES);
+    if (!job->cancel.count || !job->id.count)
+        return;
+    remote_fill(buf_bytes(&job->cancel), BYTES(REMOTE_ID_MARK), buf_bytes(&job->id), &path);
+    struct remote_call wanted = {.method = remote_method(json_get(job->with, "cancel"), "POST"), .url = path.count ? buf_bytes(&path) : buf_bytes(&job->cancel),
+                                 .purpose = "cancel"};
+    if (make_call(job, &wanted, &url, lines, &call))
+        step_farewell(&job->step, &call);
+}
+
+/* ---- waiting ---- */
+
+/* Of many jobs that were started in one breath each asks at its own time; never later than its clock says. */
+static int64_t spread(const struct remote_job *job, int64_t delay_us)
+{
+    uint64_t chance = hash_mix(hash_bytes(buf_bytes(&job->id)) + job->polls);
+    return delay_us - (int64_t)(chance % (uint64_t)(delay_us / 8 + 1));
+}
+
+static void timed_out(struct remote_job *job)
+{
+    BUF_OWNED struct buf text;
+    buf_init(&text, 4096);
+    buf_print(&text, "%.*s was not ready %lld s after its start", BYTES_ARG(buf_bytes(&job->id)), (long long)(job->timeout_us / 1000000));
+    if (job->word.count)
+        buf_print(&text, "; the last word: %s", buf_z(&job->word));
+    bool again = remote_retries(job, "timeout");
+    cancel(job);
+    if (again) {
+        job->round++;
+        buf_clear(&job->id);
+        if (!remote_told(job))
+            return;
+    }
+    remote_fail(job, "timeout", again, "%s", buf_z(&text));
+}
+
+static void limit_over(struct timer *timer)
+{
+    timed_out(TIMER_OF(timer, struct remote_job, limit));
+}
+
+/* The clock on the wall is set back and forth; a job that was adopted has nothing else. */
+static int64_t left_us(const struct remote_job *job)
+{
+    return job->deadline_us - loop_wall_us(step_world(&job->step)->loop);
+}
+
+static void waited(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    job->sleeping = false;
+    job->again(step);
+}
+
+void remote_wait(struct remote_job *job, int64_t retry_after_us, void (*again)(struct step *step))
+{
+    int64_t left = left_us(job);
+    if (left <= 0) {
+        timed_out(job);
+        return;
+    }
+    int64_t delay = spread(job, job->delay_us);
+    job->delay_us = job->delay_us + job->delay_us / 2 < job->every_us[1] ? job->delay_us + job->delay_us / 2 : job->every_us[1];
+    if (job->woken)
+        delay = WOKEN_US;
+    if (delay < retry_after_us)
+        delay = retry_after_us;
+    job->woken = false;
+    job->sleeping = true;
+    job->again = again;
+    step_sleep(&job->step, delay < left ? delay : left, waited);
+}
+
+void remote_unknown(struct remote_job *job, void (*again)(struct step *step))
+{
+    int64_t now = loop_now_us(step_world(&job->step)->loop), patience = job->every_us[1] * 4;
+    patience = patience < UNKNOWN_MIN_US ? UNKNOWN_MIN_US : patience > UNKNOWN_MAX_US ? UNKNOWN_MAX_US : patience;
+    if (!job->unknown_us)
+        job->unknown_us = now;
+    if (now - job->unknown_us > patience)
+        remote_fail(job, "remote", false, "%.*s is not known at %s (404 for %lld s)", BYTES_ARG(buf_bytes(&job->id)),
+                    job->step.host, (long long)(patience / 1000000));
+    else
+        remote_wait(job, 0, again);
+}
+
+/* ---- polling ---- */
+
+static void poll_now(struct step *step);
+
+/* It says that it has failed. Only a stage that wants it starts another one, and then under another key. */
+static void told_failed(struct remote_job *job, struct json_object *error)
+{
+    BUF_OWNED struct buf text;
+    buf_init(&text, 4096);
+    const char *words = error && json_object_is_type(error, json_type_string) ? json_object_get_string(error) : NULL;
+    if (!words && error)
+        json_tree(&text, error);
+    else if (words)
+        text_clean(&text, (struct bytes){words, text_cut(bytes_of(words), 400)});
+    BUF_OWNED struct buf id;
+    buf_init(&id, 1024);
+    buf_put(&id, buf_bytes(&job->id));
+    bool again = remote_retries(job, "failed");
+    if (again) {
+        job->round++;
+        buf_clear(&job->id);
+        if (!remote_told(job))
+            return;
+    }
+    remote_fail(job, "remote", again, "%s has failed: %s", buf_z(&id), text.count ? buf_z(&text) : "no reason was given");
+}
+
+static bool matches(const struct remote_job *job, const char *name, struct json_object *state, const char *const *usual)
+{
+    struct json_object *poll = json_get(job->with, "poll"), *list = json_get(poll, name);
+    if (list)
+        return remote_among(list, state);
+    const char *text = state && json_object_is_type(state, json_type_string) ? json_object_get_string(state) : NULL;
+    for (; text && usual && *usual; usual++)
+        if (strcmp(*usual, text) == 0)
+            return true;
+    return strcmp(name, "done") == 0 && state && json_object_is_type(state, json_type_boolean) && json_object_get_boolean(state);
+}
+
+static void said(struct remote_job *job, struct json_object *state, struct json_object *error)
+{
+    static const char *const done[] = {"ready", "completed", "done", "succeeded", "SUCCEEDED", "COMPLETED", NULL};
+    static const char *const failed[] = {"failed", "error", "cancelled", "canceled", "FAILED", "ABORTED", "TIMED-OUT", NULL};
+    if (matches(job, "failed", state, failed)) {
+        told_failed(job, error);
+    } else if (matches(job, "done", state, done) || matches(job, "partial", state, NULL)) {
+        remote_go_fetch(job);
+    } else {
+        buf_clear(&job->word);
+        buf_put(&job->word, (struct bytes){job->poll.at, text_cut(buf_bytes(&job->poll), 200)});
+        buf_clear(&job->poll);
+        remote_wait(job, 0, poll_now);
+    }
+}
+
+static void state_got(void *data, const struct outcome *outcome)
+{
+    struct remote_job *job = data;
+    if (outcome->verdict != VERDICT_DONE) {        /* a worker's crash must not cost a job that is being paid for */
+        remote_wait(job, 0, poll_now);
+        return;
+    }
+    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "reading its state");
+    if (answer)
+        said(job, json_get(answer, "state"), json_get(answer, "error"));
+}
+
+/* An expression that does not fit what was said makes it one more way of saying "not yet". */
+static struct bytes lenient(struct buf *buf, struct bytes program, struct bytes fallback)
+{
+    buf_text(buf, "try (");
+    buf_put(buf, program.count ? program : fallback);
+    buf_text(buf, "\n) catch null");
+    return buf_bytes(buf);
+}
+
+static void read_state(struct remote_job *job, struct bytes body)
+{
+    struct json_object *poll = json_get(job->with, "poll");
+    struct bytes state = remote_text(poll, "state"), error = remote_text(poll, "error");
+    job->delay_us = job->delay_us ? job->delay_us : job->every_us[0];
+    buf_clear(&job->poll);
+    remote_json_of(body, &job->poll);
+    struct problem problem = {0};
+    JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->poll), &problem);
+    struct json_object *now = NULL, *why = NULL;
+    if (remote_path(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_path(tree, error, &why))) {
+        static const char *const names[] = {"error_message", "error", "message"};
+        for (size_t i = 0; !error.count && !why && i < sizeof names / sizeof *names; i++)
+            why = tree && json_object_is_type(tree, json_type_object) ? json_get(tree, names[i]) : NULL;
+        said(job, now, why);
+        return;
+    }
+    BUF_OWNED struct buf first, second;
+    buf_init(&first, LIMIT_BODY_BYTES);
+    buf_init(&second, LIMIT_BODY_BYTES);
+    struct remote_program programs[] = {
+        {"state", lenient(&first, state, BYTES(".status"))}, {"error", lenient(&second, error, BYTES(".error_message // .error // .message"))}};
+    struct bytes over = buf_bytes(&job->poll);
+    remote_eval(job, programs, 2, &over, (struct bytes){0}, state_got);
+}
+
+static void poll_got(void *data, struct fetch_answer *answer)
+{
+    struct remote_job *job = data;
+    if (answer->end == FETCH_ANSWERED && answer->status / 100 == 2) {
+        job->unknown_us = 0;
+        read_state(job, answer->body);
+    } else if (answer->end == FETCH_ANSWERED && answer->status == 404) {
+        remote_unknown(job, poll_now);
+    } else if (remote_transient(answer)) {
+        buf_clear(&job->word);
+        if (answer->end == FETCH_ANSWERED)
+            buf_print(&job->word, "status %d", answer->status);
+        else
+            buf_text(&job->word, answer->problem.text);
+        remote_wait(job, answer->retry_after_us, poll_now);
+    } else {
+        remote_fail_answer(job, answer, "asking how it stands");
+    }
+}
+
+static void poll_now(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    struct json_object *poll = json_get(job->with, "poll");
+    job->polls++;
+    job->polled_us = loop_now_us(step_world(step)->loop);
+    bool inside = !remote_text(json_get(job->with, "fetch"), "url").count;       /* the rows come with it */
+    char purpose[32];          /* a poll that is a POST must not get the last one's answer again */
+    snprintf(purpose, sizeof purpose, "poll-%lld", (long long)loop_wall_us(step_world(step)->loop));
+    remote_call(job, &(struct remote_call){
+        .method = remote_method(poll, "GET"), .purpose = purpose, .url = buf_bytes(&job->url), .body = buf_bytes(&job->body),
+        .timeout_us = json_get_int(poll, "timeout_us", CALL_US), .answer_max = inside ? LIMIT_ASK_BYTES : LIMIT_BODY_BYTES * 16}, poll_got);
+}
+
+static void urls_got(void *data, const struct outcome *outcome)
+{
+    struct remote_job *job = data;
+    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making the address to poll");
+    if (!answer)
+        return;
+    buf_clear(&job->url);
+    buf_clear(&job->body);
+    buf_put(&job->url, json_get_bytes(answer, "url"));
+    if (json_get(answer, "cancel"))
+        remote_cancel_know(job, json_get_bytes(answer, "cancel"));
+    if (json_get(answer, "body"))
+        json_tree(&job->body, json_get(answer, "body"));
+    if (!json_get(job->with, "poll"))
+        remote_go_fetch(job);
+    else if (job->url.count)
+        poll_now(&job->step);
+    else
+        remote_fail(job, "expression", false, "poll.url gave no address");
+}
+
+void remote_go_poll(struct remote_job *job)
+{
+    struct json_object *poll = json_get(job->with, "poll");
+    BUF_OWNED struct buf cancel;
+    int64_t left = left_us(job);
+    job->phase = REMOTE_POLLING;
+    job->delay_us = job->every_us[0];
+    timer_start(step_world(&job->step)->loop, &job->limit, (left > 0 ? left : 0) + GRACE_US, limit_over);
+    buf_init(&cancel, LIMIT_BODY_BYTES);
+    remote_cancel_program(job, &cancel);
+    struct remote_program programs[] = {{"url", remote_text(poll, "url")}, {"body", remote_text(poll, "body")}, {"cancel", buf_bytes(&cancel)}};
+    if (!poll && !cancel.count)
+        remote_go_fetch(job);
+    else
+        remote_eval(job, programs, 3, NULL, (struct bytes){0}, urls_got);
+}
+
+/* ---- the kind ---- */
+
+static void adopt(struct remote_job *job, struct json_object *remote)
+{
+    json_tree(&job->id, json_get(remote, "id"));
+    if (json_get(remote, "start"))
+        json_tree(&job->start, json_get(remote, "start"));
+    if (json_get(remote, "misses"))
+        json_tree(&job->misses, json_get(remote, "misses"));
+    int64_t now = loop_wall_us(step_world(&job->step)->loop);
+    job->since_us = json_get_int(remote, "since", now);
+    job->deadline_us = json_get_int(remote, "deadline", job->since_us + job->timeout_us);
+    remote_go_poll(job);
+}
+
+static void begin(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    struct buf *bufs[] = BUFS(job);
+    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+        buf_init(bufs[i], LIMIT_ASK_BYTES);
+    job->rows = job->copying = job->fetch.file = -1;
+    job->begun = true;
+    job->with = json_get(step->stage, "with");
+    JSON_OWNED struct json_object *start = json_object_new_object();
+    struct json_object *more = json_get(json_get(job->with, "start"), "headers");
+    if (more)
+        json_object_object_add(start, "headers", json_object_get(more));
+    if (!step_headers(step, job->with, false, &job->headers) || !step_headers(step, job->with, true, &job->bare) ||
+        !step_headers(step, start, false, &job->start_headers))
+        return;
+    struct json_object *poll = json_get(job->with, "poll"), *every = poll ? json_get(poll, "every_us") : NULL;
+    bool pair = every && json_object_is_type(every, json_type_array) && json_object_array_length(every) == 2;
+    for (size_t i = 0; i < 2; i++)
+        job->every_us[i] = pair ? json_object_get_int64(json_object_array_get_idx(every, i)) : i ? POLL_MOST_US : POLL_EVERY_US;
+    job->every_us[0] = job->every_us[0] < 1000 ? 1000 : job->every_us[0];
+    job->every_us[1] = job->every_us[1] < job->every_us[0] ? job->every_us[0] : job->every_us[1];
+    job->timeout_us = json_get_int(step->stage, "timeout_us", TIMEOUT_US_S * 1000000LL);
+    struct problem problem = {0};
+    JSON_OWNED struct json_object *remote = step->remote.count ? json_parse(step->remote, &problem) : NULL;
+    job->round = remote ? (uint32_t)json_get_int(remote, "round", 0) : 0;
+    if (remote && json_get(remote, "id"))
+        adopt(job, remote);
+    else
+        remote_begin_new(job);
+}
+
+static void stop(struct step *step, bool for_good)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    if (for_good && job->id.count && job->phase != REMOTE_STARTING)
+        cancel(job);
+}
+
+static void wake(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    if (!job->sleeping) {
+        job->woken = job->phase == REMOTE_POLLING;
+        return;
+    }
+    int64_t since = loop_now_us(step_world(step)->loop) - job->polled_us;
+    step_sleep(step, since < WOKEN_US ? WOKEN_US - since : 0, waited);
+}
+
+const struct step_kind step_remote_job = {
+    .name = "remote_job", .size = sizeof(struct remote_job), .begin = begin, .stop = stop, .wake = wake, .free = release,
+    .keeps_time = true,
+};
