@@ -31,7 +31,8 @@ void note_begun(struct note *note, const struct http_request *request, int statu
     struct bytes trace = trace_of(request);
     note->method = request->method;
     note->status = status;
-    copy(note->path, sizeof note->path, request->path);
+    struct bytes hooks = BYTES("/v1/hooks/");          /* what follows opens something */
+    copy(note->path, sizeof note->path, bytes_start(request->path, hooks) ? hooks : request->path);
     copy(note->trace, sizeof note->trace, trace.count ? (struct bytes){trace.at + 3, NOTE_TRACE_BYTES} : trace);
     if (!note->job[0] && request->params_count && bytes_start(request->path, BYTES("/v1/jobs/")))
         copy(note->job, sizeof note->job, request->params[0]);

@@ -67,6 +67,7 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     api_jobs_add(service);
     api_intake_add(service);
     page_add(service);
+    hooks_add(service);
     access_add(service);
     ops_add(service);
     router_set_schemas(service->router, schemas);

@@ -43,6 +43,7 @@ struct service_settings {
     const char *scratch;            /* folder for bodies that are too large for memory: files without a name; "/tmp" */
     struct bytes params;            /* JSON object for the stages of jobs that say none, or empty */
     struct bytes owner;             /* of the jobs; empty = "local" */
+    struct crew *trips;             /* whom a hook wakes (trip/trips.h); NULL = nobody */
     /* limits */
     int64_t max_body_bytes;         /* of a request; LIMIT_HTTP_BODY_BYTES */
     int64_t max_file_bytes;         /* of one file; 10 MiB */

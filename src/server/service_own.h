@@ -98,4 +98,5 @@ void api_list_add(struct service *service);
 void api_intake_add(struct service *service);
 void order_close(struct service *service);
 void page_add(struct service *service);
+void hooks_add(struct service *service);
 void api_seed_index(struct service *service, struct buf *buf);
