@@ -7,6 +7,7 @@
  * The key is made of the old job's id and the set, belongs to the old job's owner, and lives as long as the new job. The new job is
  * unsealed while it is filled: a restart in the middle ends it and frees the key, and the next question begins anew. */
 #include "engine/engine_own.h"
+#include "engine/terms.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -200,9 +201,12 @@ static void create(struct retry *retry, struct bytes key)
     const struct job *from = live_job(retry->from);
     struct problem problem = {0};
     bool busy;
+    const char *readers[TERMS_READERS];
     struct store_job job = {.owner = bytes_of(from->owner), .pipeline = store_pipeline(retry->store, &from->hash),
                             .params = bytes_of(from->params), .trace = bytes_of(from->trace), .in_flight = from->in_flight, .ordered = from->ordered,
-                            .retry_of = bytes_of(from->id), .key = key, .print = retry->print};
+                            .retry_of = bytes_of(from->id), .key = key, .print = retry->print,
+                            .deadline_us = from->deadline_us ? from->deadline_us - from->created_us : 0, .top_keep = from->top_keep,
+                            .stop_count = from->stop_count, .max_cost = from->max_cost, .webhook = bytes_of(from->webhook)};
 #ifdef BUG_TWO_RETRIES
     job.key = (struct bytes){0};
 #endif
@@ -210,6 +214,8 @@ static void create(struct retry *retry, struct bytes key)
         refuse(retry, 500, "the pipeline text of job %s is missing in the log", from->id);
         return;
     }
+    job.readers = readers;
+    job.readers_count = terms_readers(job.pipeline, job.webhook, readers);
     struct live *live = engine_open_job(retry->engine, &job, &busy, &problem);
     if (!live) {
         finish(retry, busy ? busy_status(retry) : 500, &problem);

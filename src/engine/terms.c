@@ -110,6 +110,16 @@ static bool leaves_the_machine(const struct pipeline *pipeline)
     return any;
 }
 
+size_t terms_readers(const struct pipeline *pipeline, struct bytes webhook, const char *ret[TERMS_READERS])
+{
+    size_t count = 0;
+    if (webhook.count)
+        ret[count++] = "webhook";
+    if (json_get(json_get(pipeline->tree, "mirror"), "firestore"))
+        ret[count++] = "firestore";
+    return count;
+}
+
 int terms_make(const struct pipeline *pipeline, struct bytes params, struct bytes webhook, struct terms *ret, struct store_job *job,
                struct problem *problem)
 {
@@ -126,10 +136,8 @@ int terms_make(const struct pipeline *pipeline, struct bytes params, struct byte
     if (webhook.count) {
         ret->webhook = mem_copy(webhook.at, webhook.count);
         job->webhook = bytes_of(ret->webhook);
-        ret->readers[job->readers_count++] = "webhook";
     }
-    if (json_get(json_get(pipeline->tree, "mirror"), "firestore"))
-        ret->readers[job->readers_count++] = "firestore";
+    job->readers_count = terms_readers(pipeline, webhook, ret->readers);
     job->readers = ret->readers;
     job->pipeline = pipeline;
     job->deadline_us = pipeline->deadline_us;

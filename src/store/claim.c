@@ -74,15 +74,24 @@ void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why
     }
 }
 
+static enum room room_of(const struct live *live, int64_t item)
+{
+    return live->pipeline->legs[live->job->items[item].leg].room;
+}
+
+/* In the order of rooms: what comes back from a trip goes on before what waits for one, however full that room is. */
 void claim_step(struct live *live, int64_t item)
 {
+    struct list *behind = live->steps.prev;
     struct nap *nap = MEM_NEW(struct nap);
     nap->live = live;
     nap->item = item;
     nap->attempt = live->job->items[item].attempt;
     list_init(&nap->link);
     list_push(&live->naps, &nap->own);
-    list_push(&live->steps, &nap->link);
+    while (behind != &live->steps && room_of(live, LIST_OF(behind, struct nap, link)->item) > room_of(live, item))
+        behind = behind->prev;
+    list_push(behind->next, &nap->link);
     claim_refresh(live);
 }
 
@@ -194,11 +203,6 @@ static bool has_units(struct live *live, enum want want, int64_t item)
     if (want == WANT_GIVE_UP || want == WANT_REJECT)
         return true;
     return pool_may(live, live->job->items[item].leg, want == WANT_STEP);
-}
-
-static enum room room_of(const struct live *live, int64_t item)
-{
-    return live->pipeline->legs[live->job->items[item].leg].room;
 }
 
 static bool claimable(struct live *live, enum room *ret_room)
