@@ -150,6 +150,10 @@
 /* Intake on the job face. */
 #define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */
 #define LIMIT_VALUE_BYTES (48 * 1024)              /* bytes of an item's JSON value kept in its event; a longer one is a blob */
+#define LIMIT_WEBHOOK_URL_BYTES 2048               /* of that address */
+#define LIMIT_WEBHOOKS 32                          /* webhooks under way at a time: each is a call of up to 15 s */
+#define LIMIT_WEBHOOK_US 15000000LL                /* a receiver that has not answered so long counts as failed */
+#define LIMIT_WEBHOOK_ANSWER_BYTES (64 * 1024)     /* of a receiver's answer: it is not looked at */
 #define LIMIT_WEBHOOK_BYTES 4096                    /* of what a job says of its webhook: an address and names of events */
 #define LIMIT_BATCHES_BYTES (64 * 1024 * 1024)     /* of inputs held back so that those that the cache knows come first; beyond it they go as they come */
 #define LIMIT_VALUE_DEPTH 24                       /* arrays and objects inside one another in a value: events and documents go around it */
