@@ -102,7 +102,8 @@ int host_open(struct host *host, const struct host_options *options, struct prob
     if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
         open_store(host, options, problem) || host_start_crews(host, settings, !options->pipeline.count, problem))
         return -1;
-    host->engine_loop = engine_loop_new(host->loop, host->store, (struct crew *const[ROOM_COUNT]){host->crew}, host->blobs, settings->retention_s * 1000000);
+    struct crew *const crews[ROOM_COUNT] = {[ROOM_WORKER] = host->crew, [ROOM_EXEC] = host->exec, [ROOM_TRIP] = host->trips};
+    host->engine_loop = engine_loop_new(host->loop, host->store, crews, host->blobs, settings->retention_s * 1000000);
     host->engine = engine_loop_engine(host->engine_loop);
     return 0;
 }

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { STAGES_MAX = 16 };
+enum { STAGES_MAX = 16, EXPRESSION_WORKERS = 2 };
 
 /* ---- what the pipelines need ---- */
 
@@ -25,7 +25,7 @@ struct needs {
     bool decks, exec, trips;
 };
 
-static const char *const plain_kinds[] = {"noop"};
+static const char *const plain_kinds[] = {"jq", "split", "gather", "tail", "noop"};
 
 static bool has_name(const struct needs *needs, const char *name)
 {
@@ -101,6 +101,11 @@ static void workers_broken(void *data, const struct problem *problem)
         fprintf(stderr, "rivulet: %s\n", problem->text);
 }
 
+static void helpers_broken(void *data, const struct problem *problem)
+{
+    fprintf(stderr, "rivulet: %s\n", problem->text);
+}
+
 /* A catalogue that cannot be read is told at once, before anybody waits for a worker: the text matcher is opened here, asked what it
  * loaded, and closed. */
 static int check_catalogue(struct host *host, const struct stage_outfit *outfit, struct problem *problem)
@@ -149,12 +154,49 @@ static int start_workers(struct host *host, const struct settings *settings, con
     return answer;
 }
 
+/* ---- what leaves the workers ---- */
+
+/* The key outlives this process, so that addresses of hooks given to remote sides stay good. */
+static int find_hook_key(struct host *host, struct problem *problem)
+{
+    struct buf path BUF_OWNED, key BUF_OWNED;
+    buf_init(&path, 4096);
+    buf_init(&key, sizeof host->hook_key);
+    buf_print(&path, "%s/hook.key", host->dir);
+    int rc = file_read(buf_z(&path), &key);
+    if (!rc && key.count == sizeof host->hook_key) {
+        memcpy(host->hook_key, key.at, key.count);
+        return 0;
+    }
+    rng_system(host->hook_key, sizeof host->hook_key);
+    mode_t before = umask(077);
+    rc = file_replace(buf_z(&path), (struct bytes){(const char *)host->hook_key, sizeof host->hook_key});
+    umask(before);
+    return rc ? problem_set(problem, "the key for hooks cannot be kept in %s: %s", buf_z(&path), strerror(-rc)) : 0;
+}
+
+static int start_outside(struct host *host, const struct settings *settings, struct problem *problem)
+{
+    static const char *const kinds[] = {"eval", "jq", "rows"};
+    struct workers_options options = {.count = EXPRESSION_WORKERS, .stages = kinds, .stages_count = sizeof kinds / sizeof *kinds,
+                                      .outfit = STAGE_OUTFIT_EMPTY, .blobs = host->blobs, .data = host, .broken = helpers_broken};
+    struct fetch_options calls = {.allow = settings->net_allow, .fixtures = settings->fixtures, .record = settings->record, .spool_dir = host->dir};
+    if (find_hook_key(host, problem) || fetch_open(host->loop, &calls, &host->fetch, problem) ||
+        workers_start(host->loop, &options, &host->expressions, problem))
+        return -1;
+    host->asker = asker_new(host->expressions, host->blobs);
+    struct trips_options trips = {.loop = host->loop, .store = host->store, .blobs = host->blobs, .fetch = host->fetch, .asker = host->asker,
+                                  .public_url = settings->public_url, .hook_key = host->hook_key};
+    host->trips = trips_new(&trips);
+    return 0;
+}
+
 int host_start_crews(struct host *host, const struct settings *settings, bool serves, struct problem *problem)
 {
     struct needs needs = {0};
     if (find_needs(&host->shelf, &needs, problem) || start_workers(host, settings, &needs, problem))
         return -1;
-    return 0;
+    return (serves || needs.trips) && start_outside(host, settings, problem) ? -1 : 0;
 }
 
 /* ---- the end ---- */
@@ -169,6 +211,9 @@ static void crew_gone(void *data)
 void host_stop_crews(struct host *host)
 {
     struct crew *crews[] = {host->crew, host->exec, host->expressions};
+    trips_free(host->trips);
+    asker_free(host->asker);
+    fetch_close(host->fetch);
     host->stopping = 1;
     for (size_t i = 0; i < sizeof crews / sizeof *crews; i++) {
         host->stopping += crews[i] != NULL;
