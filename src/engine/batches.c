@@ -358,8 +358,8 @@ static void ask(struct batches *batches)
     }
     if (input->has_blob && want.input_fd < 0)
         fail(batches, "a stored input cannot be read");
-    else
-        batches->ask = ask_start(batches->world.asker, &want, answered, batches);
+    else if (!(batches->ask = ask_start(batches->world.asker, &want, answered, batches)))
+        fail(batches, "too many others wait for the same worker");
 }
 
 /* Without a program an input is itself, its own key and of no group. */

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "stage/stage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,7 +63,7 @@ void made_item(struct batches *batches, struct bytes value, struct bytes key, st
 static void close_group(struct batches *batches, struct group *group)
 {
     struct buf value BUF_OWNED;
-    buf_init(&value, SIZE_MAX);
+    buf_init(&value, STAGE_VALUE_MAX);
     json_open(&value, '[');
     for (int64_t i = 0; i < batches->size && group->count; i++, group->count--) {
         struct made *made = LIST_OF(list_pop(&group->inputs), struct made, link);
@@ -71,7 +72,10 @@ static void close_group(struct batches *batches, struct group *group)
         free(made);
     }
     json_close(&value, ']');
-    made_item(batches, buf_bytes(&value), (struct bytes){0}, bytes_of(group->name), (struct bytes){0}, NULL);
+    if (buf_ok(&value))
+        made_item(batches, buf_bytes(&value), (struct bytes){0}, bytes_of(group->name), (struct bytes){0}, NULL);
+    else
+        made_item(batches, BYTES("null"), (struct bytes){0}, bytes_of(group->name), BYTES("the inputs of this batch together are longer than 64 MiB"), NULL);
 }
 
 static struct group *group_of(struct map *groups, struct bytes name)
