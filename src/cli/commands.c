@@ -12,6 +12,10 @@ const struct command commands[] = {
      "Each file goes through the pipeline on its own; its result is one line of JSON on standard output the moment it is ready. With --data "
      "DIR the log is kept, and the same command goes on where it was stopped or killed.",
      run_flags, TAKES_SETTINGS, command_run},
+    {"check", "[flags] FILES…", "look pipeline files over: every mistake, with its place",
+     "Tells all mistakes of the pipeline files, each with file, line and column, on standard error; what a good file comes to is shown as a table of its "
+     "legs. Nothing is run. docs/PIPELINES.md has the language.",
+     check_flags, TAKES_NO_SETTINGS, command_check},
     {"submit", "PIPELINE [flags] FILES…", "hand a batch to a server",
      "Makes a job of the files (or of the lines of --values) and says its id. Files are sent one by one and begin as they arrive. With "
      "--watch the results are written as they come, while the rest is still being sent. " SERVER_TEXT,

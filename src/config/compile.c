@@ -275,6 +275,10 @@ static void name_drafts(struct compile *compile)
         memcpy(draft->name, name, sizeof name);
         if (strcmp(name, kind))
             json_object_object_add(draft->stage, "name", json_object_new_string(name));
+        /* What a model says becomes a member of what it was asked about. */
+        struct json_object *with = json_get(draft->stage, "with");
+        if (!strcmp(kind, "llm") && with && !json_get(with, "into"))
+            json_object_object_add(with, "into", json_object_new_string(name));
     }
 }
 

@@ -81,7 +81,7 @@ void compile_argv(struct compile *compile, const struct key *key, const struct y
         if (word->kind != YAML_SCALAR) {
             compile_wrong(compile, key, word);
         } else if (word->env) {
-            json_object_array_add(list, compile_env(compile, word));
+            WRONG(compile, word, "!env cannot stand among arguments, which everybody on the machine can read: give it in \"env\".");
         } else if (!memmem(word->text.at, word->text.count, "\\(", 2)) {
             json_object_array_add(list, text_of(word->text));
         } else if ((program = compile_template(compile, key, word, false))) {

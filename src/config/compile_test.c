@@ -1,6 +1,8 @@
 #include "config/compile.h"
 #include "base/test.h"
 
+#include <stdlib.h>
+
 static void check_text(const char *yaml, const char *json)
 {
     struct mistakes mistakes = {0};
@@ -70,16 +72,16 @@ TEST(between_split_and_gather_are_legs_of_each_record)
     check_stages("  - split: .[]\n  - jq: .a\n  - llm: {model: m, prompt: hello}\n    concurrency: 4\n  - jq: .b\n  - gather:\n",
                  "{\"stages\":[{\"stage\":\"split\",\"with\":{\"program\":\".[]\"}}]," LEG_END
                  ",{\"each\":\"record\",\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".a\"}},"
-                 "{\"stage\":\"llm\",\"with\":{\"model\":\"m\",\"prompt\":\"\\\"hello\\\"\"},\"concurrency\":4}]," RECORDS_END "}"
+                 "{\"stage\":\"llm\",\"with\":{\"model\":\"m\",\"prompt\":\"\\\"hello\\\"\",\"into\":\"llm\"},\"concurrency\":4}]," RECORDS_END "}"
                  ",{\"each\":\"record\",\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".b\"},\"name\":\"jq-2\"}]," RECORDS_END "}"
                  ",{\"stages\":[\"gather\"]," LEG_END);
 }
 
 TEST(marks_go_to_the_last_records_and_the_result_to_a_tail)
 {
-    check_text("pipeline: p\ntop: {by: .s, keep: 5}\nstop: {when: .s > 1, count: $params.n}\nresult: '{a: .}'\nstats: {n: length}\n"
+    check_text("pipeline: p\nparams: {n: integer!}\ntop: {by: .s, keep: 5}\nstop: {when: .s > 1, count: $params.n}\nresult: '{a: .}'\nstats: {n: length}\n"
                "stages: [{split: '.[]'}, {jq: .a}, gather]\n",
-               "{\"name\":\"p\",\"stop\":{\"count\":\"$params.n\"},\"top\":{\"keep\":\"5\"},\"legs\":["
+               "{\"name\":\"p\",\"params\":{\"n\":{\"type\":\"integer\",\"required\":true}},\"stop\":{\"count\":\"$params.n\"},\"top\":{\"keep\":\"5\"},\"legs\":["
                "{\"stages\":[{\"stage\":\"split\",\"with\":{\"program\":\".[]\"}}]," LEG_END
                ",{\"each\":\"record\",\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".a\"}}]," RECORDS_END
                ",\"marks\":{\"score\":\".s\",\"hit\":\".s > 1\"}},"
@@ -111,7 +113,17 @@ TEST(an_answers_short_schema_becomes_a_json_schema)
                  "{\"stages\":[{\"stage\":\"llm\",\"with\":{\"base\":{\"$env\":\"LLM_URL\",\"default\":\"http://127.0.0.1:1/v1\"},\"key\":{\"$env\":\"KEY\"},"
                  "\"prompt\":\"\\\"x\\\"\",\"schema\":{\"type\":\"object\",\"properties\":{\"score\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":10},"
                  "\"tags\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}},\"mood\":{\"type\":\"string\",\"enum\":[\"good\",\"bad\"]},"
-                 "\"x\":{\"type\":\"number\",\"minimum\":0,\"maximum\":0.5}},\"required\":[\"score\",\"tags\",\"mood\"],\"additionalProperties\":false}}}]," LEG_END);
+                 "\"x\":{\"type\":\"number\",\"minimum\":0,\"maximum\":0.5}},\"required\":[\"score\",\"tags\",\"mood\"],\"additionalProperties\":false},\"into\":\"llm\"}}]," LEG_END);
+}
+
+TEST(texts_of_the_environment_are_looked_up_at_once_and_secrets_never)
+{
+    setenv("RIVULET_TEST_MODEL", "m-1", 1);
+    check_stages("  - llm: {prompt: x, model: !env RIVULET_TEST_MODEL, key: !env RIVULET_TEST_MODEL}\n"
+                 "  - llm: {prompt: x, model: !env RIVULET_TEST_NONE m-2}\n",
+                 "{\"stages\":[{\"stage\":\"llm\",\"with\":{\"model\":\"m-1\",\"key\":{\"$env\":\"RIVULET_TEST_MODEL\"},\"prompt\":\"\\\"x\\\"\",\"into\":\"llm\"}}]," LEG_END
+                 ",{\"stages\":[{\"stage\":\"llm\",\"with\":{\"model\":\"m-2\",\"prompt\":\"\\\"x\\\"\",\"into\":\"llm-2\"},\"name\":\"llm-2\"}]," LEG_END);
+    unsetenv("RIVULET_TEST_MODEL");
 }
 
 TEST(common_keys_have_their_canonical_names)
@@ -148,6 +160,8 @@ TEST(each_mistake_is_told_where_it_is)
     check_mistake(HEAD "  - split: .[]\n  - exec: [ls]\n", 4, 5, "cannot stand between split and gather");
     check_mistake(HEAD "  - {name: x, jq: .}\n  - {name: x, noop: }\n", 4, 12, "Two stages have the name \"x\"");
     check_mistake(HEAD "  - firestore: {job: a}\n  - noop\n", 3, 5, "must be the last stage");
+    check_mistake(HEAD "  - exec: [curl, !env TOKEN]\n", 3, 23, "cannot stand among arguments");
+    check_mistake(HEAD "  - llm: {prompt: x, model: !env RIVULET_TEST_NONE}\n", 3, 34, "The environment has no RIVULET_TEST_NONE");
     check_mistake(HEAD "  - llm: {prompt: x, key: sk-123}\n", 3, 27, "secrets come from the environment");
     check_mistake(HEAD "  - jq: .\n    on_error: drop_record\n", 4, 15, "needs records");
     check_mistake(HEAD "  - jq: .\n    cache: {ttl: 1h}\n", 4, 5, "means nothing for \"jq\"");
@@ -158,6 +172,7 @@ TEST(each_mistake_is_told_where_it_is)
     check_mistake("pipeline: p\nstages: [noop]\nparams: {a: strin!}\n", 3, 13, "did you mean \"string\"?");
     check_mistake("pipeline: p\nstages: [noop]\nparams: {a: {type: integer, default: x}}\n", 3, 38, "no integer");
     check_mistake("pipeline: p\nstages: [noop]\nvars: {a: !env HOME}\n", 3, 16, "!env cannot stand here");
+    check_mistake("pipeline: p\nstages: [noop]\ntop: {by: .a, keep: $params.n}\n", 3, 21, "$params.NAME of a declared parameter");
     check_mistake("pipeline: p\nstages: [noop]\nin_flight: many\n", 3, 12, "whole number");
 }
 

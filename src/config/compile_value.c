@@ -20,7 +20,7 @@ const char *compile_guess(struct bytes word, const char *const *names, char *roo
 
 static bool wants_program(enum key_type type)
 {
-    return type == KEY_PROGRAM || type == KEY_COUNT_PROGRAM || type == KEY_TEMPLATE || type == KEY_URL || type == KEY_METHOD;
+    return type == KEY_PROGRAM || type == KEY_TEMPLATE || type == KEY_URL || type == KEY_METHOD;
 }
 
 static void wrong_word(struct compile *compile, const struct key *key, const struct yaml *node)
@@ -134,6 +134,21 @@ struct json_object *compile_env(struct compile *compile, const struct yaml *node
     return env;
 }
 
+/* A plain text of the environment is looked up at once: it is no secret, and a job goes on with what it began with. */
+static struct json_object *text_of_env(struct compile *compile, const struct yaml *node)
+{
+    struct json_object *env JSON_OWNED = compile_env(compile, node);
+    if (!env)
+        return NULL;
+    const char *name = json_object_get_string(json_get(env, "$env")), *value = getenv(name);
+    if (value && *value)
+        return json_object_new_string(value);
+    if (json_get(env, "default"))
+        return json_object_get(json_get(env, "default"));
+    WRONG(compile, node, "The environment has no %s; a default may stand behind it: !env %s DEFAULT.", name, name);
+    return NULL;
+}
+
 static bool is_http(struct bytes text)
 {
     return (bytes_start(text, BYTES("http://")) && text.count > 7) || (bytes_start(text, BYTES("https://")) && text.count > 8);
@@ -244,7 +259,7 @@ static struct json_object *scalar_of(struct compile *compile, const struct key *
         return NULL;
     }
     if (node->env)
-        return compile_env(compile, node);
+        return key->type == KEY_TEXT ? text_of_env(compile, node) : compile_env(compile, node);
     switch (key->type) {
     case KEY_FLAG: return flag_of(compile, key, node);
     case KEY_WHOLE: return whole_of(compile, key, node);
@@ -334,15 +349,23 @@ static void rate_into(struct compile *compile, const struct key *key, const stru
     json_object_object_add(out, per, json_object_new_int64(per_us));
 }
 
-static struct json_object *count_program(struct compile *compile, const struct key *key, const struct yaml *node)
+/* Known when a job is made, so that it can be told with the job's first event. */
+static struct json_object *limit_of(struct compile *compile, const struct key *key, const struct yaml *node)
 {
+    struct bytes name = node->kind == YAML_SCALAR && !node->env ? node->text : (struct bytes){"", 0};
     int64_t value;
-    if (node->kind == YAML_SCALAR && !node->env && units_count(node->text, &value)) {
-        char text[32];
+    char text[64];
+    if (units_count(name, &value)) {
         snprintf(text, sizeof text, "%lld", (long long)value);
         return json_object_new_string(text);
     }
-    return compile_program(compile, key, node);
+    if (bytes_start(name, BYTES("$params.")) && name.count < sizeof text) {
+        snprintf(text, sizeof text, "%.*s", BYTES_ARG(name));
+        if (json_get(json_get(compile->out, "params"), text + 8))
+            return json_object_new_string(text);
+    }
+    compile_wrong(compile, key, node);
+    return NULL;
 }
 
 static const struct key *key_of(const struct shape *shape, const char *name)
@@ -387,7 +410,7 @@ static struct json_object *value_of(struct compile *compile, const struct key *k
 {
     switch (key->type) {
     case KEY_PROGRAM: return compile_program(compile, key, node);
-    case KEY_COUNT_PROGRAM: return count_program(compile, key, node);
+    case KEY_LIMIT: return limit_of(compile, key, node);
     case KEY_TEMPLATE: return compile_template(compile, key, node, false);
     case KEY_URL: return compile_template(compile, key, node, true);
     case KEY_TEXTS: case KEY_CODES: case KEY_CAUSES: case KEY_SCALARS: return list_of(compile, key, node);

@@ -6,6 +6,7 @@
 static const char *const each_words[] = {"item", "record", NULL};
 static const char *const as_words[] = {"json", "jsonl", "text", NULL};
 static const char *const rows_words[] = {"json", "jsonl", "csv", NULL};
+static const char *const errors_words[] = {"keep", "fail", NULL};
 static const char *const lines_words[] = {"json", "jsonl", NULL};
 static const char *const auth_words[] = {"same", "none", NULL};
 static const char *const api_words[] = {"openai", "responses", "anthropic", NULL};
@@ -93,6 +94,7 @@ static const struct shape auth_shape = {"auth", auth_keys};
 #define BODY {"body", KEY_PROGRAM, "gives what is sent as JSON"}
 #define ACCEPTED {"accepted", KEY_CODES, "statuses that are well; default every 2xx"}
 #define UNWRAP {"unwrap", KEY_PROGRAM, "where the result lies in what came"}
+#define TIMEOUT {"timeout", KEY_TIME, "for this call", "timeout_us", .min = 1000, .max = DAY}
 #define MAX_BYTES {"max_bytes", KEY_SIZE, "the longest answer", .min = 1}
 
 static const struct key http_keys[] = {
@@ -100,7 +102,8 @@ static const struct key http_keys[] = {
     {"as", KEY_WORD, "what comes; default `json`", .words = as_words},
     UNWRAP, MAX_BYTES,
     {"redirects", KEY_FLAG, "up to 5 are followed; default false"},
-    {"allow_private", KEY_FLAG, "addresses of private networks are allowed; default only where `base` names one"},
+    {"allow_private", KEY_FLAG, "addresses that come from inputs may lie in private networks; default false"},
+    {"idempotency_key", KEY_FLAG, "a POST carries the header Idempotency-Key, the same for all tries; default true"},
     {0},
 };
 
@@ -111,15 +114,17 @@ static const struct key upload_keys[] = {
     {"part", KEY_TEXT, "the form's field that the file is sent in; default `file`"},
     {"file", KEY_TEXT, "the file's name; default `input.jsonl`"},
     {"fields", KEY_TEMPLATES, "further fields of the form"},
-    {"id", KEY_PROGRAM, "the file's id in the answer: `$id` in `start`", .required = true},
-    {0},
+    {"id", KEY_PROGRAM, "the file's id in the answer: `$id` in `start`; default `.id`"},
+    TIMEOUT, {0},
 };
 static const struct shape upload_shape = {"upload", upload_keys, .needs = NEEDS_CALL};
 
 static const struct key start_keys[] = {
     METHODS, BODY,
     {"id", KEY_PROGRAM, "the job's id in the answer: `$id` from then on", .required = true},
-    ACCEPTED, HEADERS, {0},
+    ACCEPTED, HEADERS,
+    {"idempotency", KEY_TEXT, "a header besides Idempotency-Key that carries the same key"},
+    TIMEOUT, {0},
 };
 static const struct shape start_shape = {"start", start_keys, .needs = NEEDS_CALL};
 
@@ -132,7 +137,7 @@ static const struct key poll_keys[] = {
     {"error", KEY_PROGRAM, "the sentence of a failure in the answer"},
     {"progress", KEY_PROGRAM, "how far it is, 0 to 100"},
     {"every", KEY_TIMES, "the first wait .. the longest; default 2s..30s", "every_us", .min = 1000, .max = DAY},
-    {0},
+    TIMEOUT, {0},
 };
 static const struct shape poll_shape = {"poll", poll_keys, .needs = NEEDS_CALL};
 
@@ -145,7 +150,8 @@ static const struct shape page_shape = {"page", page_keys};
 static const struct key parts_keys[] = {
     METHODS,
     {"count", KEY_PROGRAM, "how many parts: of the answer of this call, or of the last poll's", .required = true},
-    {"param", KEY_TEXT, "the query's parameter for the part's number, from 1; default `part`"},
+    {"param", KEY_TEXT, "the query's parameter for the part's number; default `part`"},
+    {"from", KEY_WHOLE, "the first part's number; default 1", .min = 0, .max = 1},
     {0},
 };
 static const struct shape parts_shape = {"parts", parts_keys, .needs = MAY_CALL};
@@ -160,7 +166,7 @@ static const struct key fetch_keys[] = {
     {"retry_on", KEY_CODES, "statuses that mean: not yet"},
     {"page", KEY_GROUP, "it comes in pages", .shape = &page_shape},
     {"parts", KEY_GROUP, "it comes in numbered parts", .shape = &parts_shape},
-    MAX_BYTES, {0},
+    MAX_BYTES, TIMEOUT, {0},
 };
 static const struct shape fetch_shape = {"fetch", fetch_keys, .needs = NEEDS_CALL_OR_INLINE};
 
@@ -184,10 +190,11 @@ static const struct key remote_job_keys[] = {
     BASE, HEADERS, AUTH,
     {"upload", KEY_GROUP, "a file that is sent first", .shape = &upload_shape},
     {"start", KEY_GROUP, "the call that begins the job", .shape = &start_shape, .required = true},
-    {"poll", KEY_GROUP, "the call that asks how it goes", .shape = &poll_shape, .required = true},
+    {"poll", KEY_GROUP, "the call that asks how it goes; without it the result is fetched at once, and `retry_on` says: not yet", .shape = &poll_shape},
     {"fetch", KEY_GROUP, "the call that brings the result", .shape = &fetch_shape, .required = true},
     {"also", KEY_GROUPS, "further results, such as a file of errors: their rows come behind", .shape = &fetch_shape},
     {"join", KEY_GROUP, "puts rows to the inputs that they belong to, in the inputs' order", .shape = &join_shape},
+    {"row_error", KEY_PROGRAM, "of a row: why it is an error and no result; default its `.error`"},
     {"cancel", KEY_GROUP, "the call that ends the job early", .shape = &cancel_shape},
     {"webhook", KEY_GROUP, "the other side can tell us when to poll", .shape = &webhook_shape},
     {0},
@@ -218,7 +225,9 @@ static const struct key llm_keys[] = {
     {"system", KEY_TEMPLATE, "what goes ahead of the prompt"},
     {"prompt", KEY_TEMPLATE, "what is asked", .required = true},
     {"schema", KEY_ANSWER, "what the answer must be; see below"},
-    {"params", KEY_JSON, "passed on: `temperature`, `max_tokens` …"},
+    {"params", KEY_JSON, "passed on: `temperature`, `seed` …"},
+    {"max_tokens", KEY_WHOLE, "the longest answer", .min = 1, .max = 10000000},
+    {"into", KEY_NAME, "the member of the input that the answer becomes; default the stage's name"},
     {"price", KEY_GROUP, "in your currency, for cost and `max_cost`", .shape = &price_shape},
     {"repair", KEY_WHOLE, "further questions when the answer does not fit the schema; default 1", .min = 0, .max = 5},
     {0},
@@ -231,6 +240,12 @@ static const struct key split_keys[] = {{"program", KEY_PROGRAM, "gives the reco
 static const struct key gather_keys[] = {
     {"sort_by", KEY_PROGRAM, "of a record: what they are sorted by; `-.score` puts the highest first"},
     {"unique_by", KEY_PROGRAM, "of a record: of those that are alike the first stays"},
+    {0},
+};
+static const struct key rows_keys[] = {
+    {"as", KEY_WORD, "what the file is; default by its first characters", .words = rows_words},
+    {"unwrap", KEY_PROGRAM, "where the records lie in it"},
+    {"errors", KEY_WORD, "a line that cannot be read is a record with an `error`, or the item has failed; default `keep`", .words = errors_words},
     {0},
 };
 static const struct key no_keys[] = {{0}};
@@ -265,9 +280,10 @@ static const struct key firestore_keys[] = {
 const struct kind grammar_kinds[] = {
     {{"jq", jq_keys, "program"}, "A jq program makes the result of the input.", KIND_WORKER, true},
     {{"http", http_keys, .needs = NEEDS_CALL}, "One call over HTTP.", KIND_TRIP, true},
-    {{"llm", llm_keys}, "A language model is asked. Its answer is put into the input under the stage's name.", KIND_TRIP, true},
+    {{"llm", llm_keys}, "A language model is asked. Its answer becomes a member of the input: `.llm`, or what the stage is named.", KIND_TRIP, true},
     {{"remote_job", remote_job_keys}, "A job at another service: started, polled until it is ready, fetched.", KIND_TRIP},
     {{"exec", exec_keys, "argv"}, "A program is run.", KIND_EXEC},
+    {{"rows", rows_keys, "as"}, "The item's file, of JSON, JSON Lines or CSV, becomes a list of records.", KIND_WORKER},
     {{"split", split_keys, "program"}, "The item becomes its records; each goes on by itself until `gather`.", KIND_WORKER},
     {{"gather", gather_keys}, "The records become one list again.", KIND_WORKER},
     {{"firestore", firestore_keys}, "Copies job and items to Firestore as they end; stands last.", KIND_MIRROR},
@@ -303,13 +319,13 @@ static const struct key batch_keys[] = {
 static const struct shape batch_shape = {"batch", batch_keys, "size"};
 static const struct key stop_keys[] = {
     {"when", KEY_PROGRAM, "of a record, or of an item's result: does it count?", .required = true},
-    {"count", KEY_COUNT_PROGRAM, "so many are enough: a number or a program over `$params`", .required = true},
+    {"count", KEY_LIMIT, "so many are enough: a number, or `$params.NAME`", .required = true},
     {0},
 };
 static const struct shape stop_shape = {"stop", stop_keys};
 static const struct key top_keys_of_top[] = {
     {"by", KEY_PROGRAM, "of a record, or of an item's result: its score", .required = true},
-    {"keep", KEY_COUNT_PROGRAM, "so many are kept: a number or a program over `$params`", .required = true},
+    {"keep", KEY_LIMIT, "so many are kept: a number, or `$params.NAME`", .required = true},
     {0},
 };
 static const struct shape top_shape = {"top", top_keys_of_top};
@@ -363,7 +379,7 @@ static const struct {
     [KEY_COUNT] = {"a number such as 50, 200k or 40M", "number"},
     [KEY_RATE] = {"a rate such as 500/min, 10/s or 200k/h", "rate"},
     [KEY_PROGRAM] = {"a jq program", "program"},
-    [KEY_COUNT_PROGRAM] = {"a whole number or a jq program", "number or program"},
+    [KEY_LIMIT] = {"a whole number, or $params.NAME of a declared parameter", "number, $params.NAME"},
     [KEY_TEMPLATE] = {"a text, in which \\(…) is jq", "template"},
     [KEY_URL] = {"an address, in which \\(…) is jq", "address"},
     [KEY_METHOD] = {"an address, in which \\(…) is jq", "address"},

@@ -12,7 +12,7 @@ enum key_type {
     KEY_TIME, KEY_TIMES,          /* config/units.h */
     KEY_SIZE, KEY_COUNT, KEY_RATE,
     KEY_PROGRAM,                  /* jq */
-    KEY_COUNT_PROGRAM,            /* jq, or a whole number */
+    KEY_LIMIT,                    /* a whole number, or $params.NAME */
     KEY_TEMPLATE, KEY_URL,        /* a text with \(jq) in it */
     KEY_METHOD,                   /* a KEY_URL; the key is the method */
     KEY_BASE,                     /* http:// or https://, or !env */

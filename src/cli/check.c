@@ -1,0 +1,153 @@
+/* `rivulet check`: pipeline files are compiled, nothing is run. */
+#include "cli/manual.h"
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "config/compile.h"
+#include "config/grammar.h"
+#include "config/yaml.h"
+#include "core/pipeline.h"
+#include "engine/terms.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct flag check_flags[] = {
+    {"json", NULL, "the canonical text on standard output, a line a file"},
+    {"keys", NULL, "all keys that a pipeline file may have, as Markdown; needs no file"},
+    {NULL},
+};
+enum { CHECK_JSON, CHECK_KEYS };
+
+enum { TEXT_MAX = 1 << 20 };
+
+static const char *const places[ROOM_COUNT] = {[ROOM_WORKER] = "worker", [ROOM_EXEC] = "program", [ROOM_TRIP] = "network"};
+
+/* ---- the table of a good one ---- */
+
+static void put_time(struct buf *ret, int64_t us)
+{
+    static const struct { const char *name; int64_t us; } units[] = {{"d", 86400000000}, {"h", 3600000000}, {"m", 60000000}, {"s", 1000000}, {"ms", 1000}};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (us >= units[i].us && us % units[i].us == 0) {
+            buf_print(ret, "%lld%s", (long long)(us / units[i].us), units[i].name);
+            return;
+        }
+    buf_print(ret, "%lldus", (long long)us);
+}
+
+static void put_stages(struct buf *ret, const struct leg *leg)
+{
+    struct json_object *stages JSON_OWNED = json_parse(bytes_of(leg->stages), NULL);
+    for (size_t i = 0; stages && i < json_object_array_length(stages); i++) {
+        struct json_object *stage = json_object_array_get_idx(stages, i);
+        struct bytes name = pipeline_stage_name(stage);
+        buf_print(ret, "%s%.*s", i ? ", " : "", BYTES_ARG(name));
+    }
+}
+
+static void put_legs(struct buf *ret, const struct pipeline *pipeline)
+{
+    buf_print(ret, "  %-4s%-9s%-8s%-9s%-7s%s\n", "leg", "where", "each", "timeout", "tries", "stages");
+    for (size_t i = 0; i < pipeline->legs_count; i++) {
+        const struct leg *leg = &pipeline->legs[i];
+        struct buf time BUF_OWNED;
+        buf_init(&time, 32);
+        put_time(&time, leg->timeout_us);
+        buf_print(ret, "  %-4zu%-9s%-8s%-9s%-7u", i + 1, places[leg->room], leg->records ? "record" : "item", leg->records ? "-" : buf_z(&time), leg->attempts);
+        put_stages(ret, leg);
+        buf_byte(ret, '\n');
+    }
+}
+
+/* The variables of the environment that are asked for, each once. */
+static void put_needs(struct buf *ret, struct json_object *tree)
+{
+    struct bytes name = json_get_bytes(tree, "$env");
+    if (name.count) {
+        struct buf line BUF_OWNED;
+        buf_init(&line, 1024);
+        buf_print(&line, "  needs %.*s%s\n", BYTES_ARG(name),
+                  json_get(tree, "default") ? " (has a default)" : getenv(json_object_get_string(json_get(tree, "$env"))) ? "" : " (not set)");
+        if (buf_ok(&line) && !strstr(buf_z(ret), buf_z(&line)))
+            buf_put(ret, buf_bytes(&line));
+    } else if (json_object_is_type(tree, json_type_object)) {
+        json_object_object_foreach(tree, key, value) {
+            if (key)
+                put_needs(ret, value);
+        }
+    } else if (json_object_is_type(tree, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(tree); i++)
+            put_needs(ret, json_object_array_get_idx(tree, i));
+    }
+}
+
+static void show(const char *path, const struct pipeline *pipeline, bool as_json)
+{
+    struct buf text BUF_OWNED;
+    buf_init(&text, TEXT_MAX);
+    if (as_json) {
+        puts(pipeline->text);
+        return;
+    }
+    buf_print(&text, "%s: %s\n", path, pipeline->name);
+    put_legs(&text, pipeline);
+    put_needs(&text, pipeline->tree);
+    fputs(buf_z(&text), stdout);
+}
+
+/* ---- one file ---- */
+
+static bool check_file(const char *path, bool as_json)
+{
+    struct mistakes mistakes = {0};
+    struct problem problem = {0};
+    struct buf text BUF_OWNED = {0}, canonical BUF_OWNED, told BUF_OWNED;
+    struct pipeline *pipeline = NULL;
+    buf_init(&canonical, TEXT_MAX);
+    buf_init(&told, TEXT_MAX);
+    if (!yaml_read_file(path, LIMIT_PIPELINE_FILE_BYTES, &text, &problem) && compile_pipeline(path, buf_bytes(&text), &mistakes, &canonical))
+        pipeline = pipeline_parse(buf_bytes(&canonical), &problem);
+    bool well = pipeline && !terms_check(pipeline, &problem);
+    mistakes_print(&mistakes, &told);
+    fputs(buf_z(&told), stderr);
+    if (mistakes.count)
+        fprintf(stderr, "%zu mistake%s in %s\n", mistakes.count + mistakes.more, mistakes.count == 1 ? "" : "s", path);
+    else if (!well)
+        fprintf(stderr, "rivulet check: %s: %s\n", path, problem.text);
+    else
+        show(path, pipeline, as_json);
+    pipeline_free(pipeline);
+    mistakes_done(&mistakes);
+    return well;
+}
+
+static int show_keys(void)
+{
+    struct buf text BUF_OWNED;
+    buf_init(&text, TEXT_MAX);
+    grammar_write(&text);
+    fputs(buf_z(&text), stdout);
+    return EXIT_WELL;
+}
+
+int command_check(const struct command *command, int argc, char **argv)
+{
+    struct arguments arguments;
+    struct problem problem = {0};
+    int status = EXIT_WELL;
+    if (command_parse(command, argc, argv, NULL, &arguments, &problem))
+        return command_refuse(command, &problem);
+    if (arguments.help)
+        return manual_print(command);
+    if (arguments.values[CHECK_KEYS])
+        return show_keys();
+    if (!arguments.count) {
+        problem_set(&problem, "name the pipeline files");
+        return command_refuse(command, &problem);
+    }
+    for (int i = 0; i < arguments.count; i++)
+        if (!check_file(arguments.words[i], arguments.values[CHECK_JSON]))
+            status = EXIT_SOME_FAILED;
+    return status;
+}
