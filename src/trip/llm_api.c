@@ -18,10 +18,10 @@ static void put_message(struct buf *body, const char *role, struct bytes text)
 static void put_talk(struct buf *body, const struct llm_question *question)
 {
     struct buf wish BUF_OWNED;
+    buf_init(&wish, 4096);
     put_message(body, "user", question->prompt);
     if (!question->wrong.count)
         return;
-    buf_init(&wish, 4096);
     buf_print(&wish, "That answer cannot be used: %.*s. Answer again, with JSON only.", BYTES_ARG(question->wrong));
     put_message(body, "assistant", question->said.count ? question->said : BYTES("(nothing)"));
     put_message(body, "user", buf_bytes(&wish));
