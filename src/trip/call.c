@@ -313,11 +313,11 @@ void step_fail_answer(struct step *step, const struct fetch_answer *answer)
     bool retry = step_may_retry(step, answer, NULL);
     struct bytes stage = step_stage_name(step), words = answer->body;
     struct buf BUF_OWNED clean;
+    buf_init(&clean, 1024);
     if (answer->end != FETCH_ANSWERED) {
         step_fail(step, types[answer->end], retry, 0, "Stage %.*s: %s", BYTES_ARG(stage), answer->problem.text);
         return;
     }
-    buf_init(&clean, 1024);
     words.count = text_cut(words, 200);
     text_clean(&clean, words);
     step_fail(step, "status", retry, answer->retry_after_us, "Stage %.*s: %s answered %d%s%s", BYTES_ARG(stage), step->host, answer->status,

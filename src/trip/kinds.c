@@ -6,6 +6,7 @@ static const struct step_kind *const kinds[] = {
     &step_http,
     &step_jq,
     &step_llm,
+    &step_remote_job,
 };
 
 const struct step_kind *step_kind_find(struct bytes name)

@@ -244,9 +244,9 @@ static bool mark(struct records *records, const struct record_outcome *told)
     struct trips *trips = records->trip->trips;
     struct ask_want want = {.variables = records->trip->variables, .input_fd = -1};
     struct buf BUF_OWNED stages;
+    buf_init(&stages, LIMIT_FRAME_BYTES);
     if (!records->trip->leg->marks)
         return false;
-    buf_init(&stages, LIMIT_FRAME_BYTES);
     buf_print(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":%s}}]", records->trip->leg->marks);
     want.stages = buf_bytes(&stages);
     if (told->blob) {

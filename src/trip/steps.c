@@ -206,11 +206,11 @@ static void on_eval(void *data, const struct outcome *outcome)
     struct problem problem = {0};
     struct buf BUF_OWNED text;
     JSON_OWNED struct json_object *answer = NULL;
+    buf_init(&text, LIMIT_ASK_BYTES);
     if (outcome->verdict != VERDICT_DONE) {
         ask_failed(step, outcome);
         return;
     }
-    buf_init(&text, LIMIT_ASK_BYTES);
     if (!ask_value(step->trips->options.blobs, outcome, &text)) {
         step_fail(step, "processing", true, 0, "The answer of the expressions of stage %.*s could not be read.", BYTES_ARG(step_stage_name(step)));
         return;
