@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
+#include "readers/webhook.h"
 #include "server/journal.h"
 #include "server/service.h"
 
@@ -18,6 +19,9 @@ struct serve {
     struct host host;
     struct settings settings;
     struct service *service;
+    struct cursor_world world;        /* of the webhooks */
+    struct fetch *receivers;          /* calls to receivers of webhooks: never from fixtures */
+    struct webhooks *webhooks;
     struct timer grace;
     struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
     bool learned;                     /* it was a worker that said it */
@@ -122,6 +126,33 @@ static void told_to_reload(void *data, int number)
     service_say(serve->service, problem_is(&problem), buf_z(&said));
 }
 
+/* ---- webhooks ---- */
+
+static void webhook_said(void *data, const char *sentence)
+{
+    struct serve *serve = data;
+    if (serve->service)
+        service_say(serve->service, true, sentence);
+    else
+        journal_say(journal_mode_of(serve->settings.log), JOURNAL_WARN, sentence);
+}
+
+static int open_webhooks(struct serve *serve, struct problem *problem)
+{
+    struct fetch_options fetch = {.allow = serve->settings.net_allow};
+    serve->world = (struct cursor_world){serve->host.loop, serve->host.store, serve->host.blobs};
+    if (fetch_open(serve->host.loop, &fetch, &serve->receivers, problem))
+        return -1;
+    struct webhook_options options = {.fetch = serve->receivers, .secret = serve->settings.webhook_secret, .tell = webhook_said, .data = serve};
+    return webhooks_open(&serve->world, &options, &serve->webhooks, problem);
+}
+
+static void close_webhooks(struct serve *serve)
+{
+    webhooks_close(serve->webhooks);
+    fetch_close(serve->receivers);
+}
+
 /* ---- the beginning ---- */
 
 static int open_service(struct serve *serve, struct problem *problem)
@@ -131,7 +162,7 @@ static int open_service(struct serve *serve, struct problem *problem)
         .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir, .trips = serve->host.trips, .asker = serve->host.asker,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
-        .accept_text = settings->accept_text, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .log = settings->log, .facts = facts, .facts_data = serve};
+        .accept_text = settings->accept_text, .webhooks = serve->webhooks, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .log = settings->log, .facts = facts, .facts_data = serve};
     if (settings->accept_text)
         options.params = BYTES("{\"text\":true}");
     if (settings->heartbeat_s < 15)
@@ -182,7 +213,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     struct host_options options = {.settings = &serve->settings, .dir = dir};
     int status = EXIT_USAGE;
     raise_descriptors();
-    if (!host_open(&serve->host, &options, problem) && !open_service(serve, problem)) {
+    if (!host_open(&serve->host, &options, problem) && !open_webhooks(serve, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
         if (serve->settings.keys_file)
@@ -193,7 +224,9 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
         const struct problem *broken = serve->draining ? NULL : workers_problem(serve->host.crew);
         status = broken ? problem_set(problem, "%s", broken->text), EXIT_USAGE : EXIT_WELL;
         service_close(serve->service);
+        serve->service = NULL;
     }
+    close_webhooks(serve);
     host_close(&serve->host);
     json_drop(&serve->loaded);
     free(serve->engine_name);

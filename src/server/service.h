@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 struct service;
+struct webhooks;
 
 /* What the workers and the catalogue are at this moment; told by /health and /stats. Texts are borrowed until the next turn. */
 struct service_facts {
@@ -43,6 +44,7 @@ struct service_settings {
     const char *scratch;            /* folder for bodies that are too large for memory: files without a name; "/tmp" */
     struct bytes params;            /* JSON object for the stages of jobs that say none, or empty */
     struct bytes owner;             /* of the jobs; empty = "local" */
+    struct webhooks *webhooks;      /* readers/webhook.h; borrowed; NULL = a job that asks for one is refused */
     struct crew *trips;             /* whom a hook wakes (trip/trips.h); NULL = nobody */
     /* limits */
     int64_t max_body_bytes;         /* of a request; LIMIT_HTTP_BODY_BYTES */

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "http/problem_json.h"
+#include "readers/webhook.h"
 #include "server/access/quota.h"
 #include "server/intake/await.h"
 #include "server/stream/stream.h"
@@ -288,6 +289,14 @@ static struct bytes webhook_of(const struct order *order)
     return order->spool && order->spool->webhook ? bytes_of(order->spool->webhook) : (struct bytes){0};
 }
 
+static int check_webhook(const struct order *order, struct problem *problem)
+{
+    struct bytes webhook = webhook_of(order);
+    if (webhook.count && !webhooks_can(order->service->settings.webhooks))
+        return problem_set(problem, "This server sends no webhooks: it was started without RIVULET_WEBHOOK_SECRET.");
+    return webhook.count ? webhook_check(webhook, problem) : 0;
+}
+
 /* Inputs of a pipeline that batches them are made items first. */
 static void begin_pouring(struct order *order, const struct pipeline *pipeline)
 {
@@ -316,7 +325,7 @@ static void create(struct order *order)
         .key = bytes_of(want->key), .print = order->print, .key_ttl_us = LIMIT_KEY_US, .trace = trace_of(order->request),
     };
     terms_done(&order->terms);
-    if (terms_make(want->entry->pipeline, params, webhook_of(order), &order->terms, &job, &problem)) {
+    if (check_webhook(order, &problem) || terms_make(want->entry->pipeline, params, webhook_of(order), &order->terms, &job, &problem)) {
         order_fail(order, 400, "%s", problem.text);
         return;
     }

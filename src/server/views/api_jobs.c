@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/document.h"
 #include "readers/lines.h"
+#include "readers/webhook.h"
 #include "server/access/quota.h"
 #include "server/ask.h"
 #include "server/lookup.h"
@@ -137,6 +138,22 @@ static void cancel_found(struct lookup *lookup, struct live *live)
 static void post_cancel(struct http_request *request, void *service)
 {
     lookup_job(request, service, cancel_found);
+}
+
+/* ---- POST /v1/jobs/{id}/webhook ---- */
+
+static void webhook_found(struct lookup *lookup, struct live *live)
+{
+    if (webhooks_replay(lookup->service->settings.webhooks, live))
+        http_refuse(lookup->request, 409, "Nothing of job %s can be sent: %s.", live_job(live)->id,
+                    webhooks_can(lookup->service->settings.webhooks) ? "it was made without a webhook" : "this server sends no webhooks");
+    else
+        http_answer(lookup->request, 202, NULL, (struct bytes){0});
+}
+
+static void post_webhook(struct http_request *request, void *service)
+{
+    lookup_job(request, service, webhook_found);
 }
 
 /* ---- POST /v1/jobs/{id}/retry ---- */
@@ -276,6 +293,9 @@ static const struct route routes[] = {
      "All failed items of an ended job, or those of the body {\"items\":[n,…]}. Answers with the document of the new job (`retry_of`) and its Location; "
      "the same question again gives the same job. 409 when the job has not ended or nothing failed.",
      .takes = "application/json", .schema = "Job", .status = 202},
+    {HTTP_POST, "/v1/jobs/{id}/webhook", post_webhook, "Send the job's webhook again",
+     "All of it from the beginning, with the ids (`webhook-id`) that it had; what waits for its next try goes now. 202 without a body; 409 when the "
+     "job was made without a webhook, or this server has no RIVULET_WEBHOOK_SECRET.", .status = 202},
     {HTTP_DELETE, "/v1/jobs/{id}", delete_job, "Forget an ended job and its files", "204 without a body. 409 while the job has not ended.", .status = 204},
 };
 
