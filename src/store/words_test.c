@@ -151,6 +151,20 @@ TEST(an_item_that_waits_gives_its_slot_back_and_is_adopted_by_the_next_opening)
     end();
 }
 
+TEST(an_ordered_job_waits_for_its_remote_side_too)
+{
+    begin();
+    struct live *live = job_of_places("ann", 2, (struct store_job){.ordered = true});
+    store_seal(bench.store, live);
+    done(token_in(WORKER));
+    struct token token = token_in(TRIP);
+    CHECK_INT(store_waiting(bench.store, token, BYTES("{\"id\":\"r1\"}"), (struct bytes){0}), STORE_ACCEPTED);
+    CHECK_INT(token_in(WORKER | TRIP).attempt, 0);
+    said(token, (struct outcome){.verdict = VERDICT_FAIL, .error = BYTES("no")});
+    CHECK_INT(token_in(WORKER).item, 1);
+    end();
+}
+
 static void retry_and_claim(struct token *token, bool cut)
 {
     CHECK_INT(said(*token, (struct outcome){.verdict = VERDICT_RETRY, .error = BYTES("no"), .error_type = BYTES("crash")}), STORE_ACCEPTED);

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What a task comes to. */
-enum fate { FATE_DONE, FATE_RETRY, FATE_FAIL, FATE_CRASH, FATE_HANG, FATE_HUGE, FATE_BROKEN };
-
 struct worker {
     struct happening word;        /* its outcome, or its return to life */
     struct sim *sim;
@@ -27,7 +24,7 @@ struct ghost {
     uint64_t mark;
 };
 
-static void say(struct sim *sim, struct token token, uint64_t mark, enum fate fate, bool late)
+void crew_say(struct sim *sim, struct token token, uint64_t mark, enum fate fate, bool late)
 {
     static char huge[LIMIT_BODY_BYTES + 100];
     char value[64], error[64], stats[32];
@@ -72,16 +69,16 @@ static void haunt(struct sim *sim, struct happening *happening)
     }
     list_leave(&ghost->link);
     sim_tally(TALLY_LATE, 1);
-    say(sim, ghost->token, ghost->mark, sim_chance(sim, 70) ? FATE_DONE : FATE_FAIL, true);
+    crew_say(sim, ghost->token, ghost->mark, sim_chance(sim, 70) ? FATE_DONE : FATE_FAIL, true);
     free(ghost);
 }
 
-static void leave_ghost(struct sim *sim, const struct worker *worker)
+void crew_ghost(struct sim *sim, struct token token, uint64_t mark)
 {
     struct ghost *ghost = MEM_NEW(struct ghost);
     ghost->word.call = haunt;
-    ghost->token = worker->token;
-    ghost->mark = worker->mark;
+    ghost->token = token;
+    ghost->mark = mark;
     list_push(&sim->ghosts, &ghost->link);
     sim_at(sim, &ghost->word, sim_spread(sim, 100, 3 * SECOND));
 }
@@ -111,12 +108,12 @@ static void speak(struct sim *sim, struct happening *happening)
     worker->busy = false;
     if (was.fate == FATE_CRASH || was.fate == FATE_HANG)
         die(worker);
-    say(sim, was.token, was.mark, was.fate, false);
+    crew_say(sim, was.token, was.mark, was.fate, false);
     if (was.fate == FATE_HANG && sim_chance(sim, 60))    /* the socket of the killed one is drained */
-        leave_ghost(sim, &was);
+        crew_ghost(sim, was.token, was.mark);
 }
 
-static enum fate draw_fate(struct sim *sim)
+enum fate crew_fate(struct sim *sim)
 {
     if (sim->calm)
         return FATE_DONE;
@@ -175,7 +172,7 @@ static void start(struct crew *crew, const struct task *task)
     see_work(sim, task->token);
     worker->busy = true;
     worker->token = task->token;
-    worker->fate = draw_fate(sim);
+    worker->fate = crew_fate(sim);
     if (worker->fate == FATE_FAIL && sim_chance(sim, 10))
         worker->fate = FATE_BROKEN;
     struct mark *mark = &sim->model.marks[worker->mark];
@@ -227,7 +224,7 @@ void crew_power_cut(struct sim *sim)
         struct worker *worker = &sim->workers[i];
         sim_not(sim, &worker->word);
         if (worker->busy && sim_chance(sim, 30))
-            leave_ghost(sim, worker);
+            crew_ghost(sim, worker->token, worker->mark);
         worker->busy = false;
         worker->dead = true;
     }

@@ -119,7 +119,7 @@ static void boot(struct sim *sim, struct happening *happening)
     model_started(sim);
     crew_boot(sim);
     struct engine_options options = {.world = {.data = sim, .now_us = now_us, .wall_us = wall_us, .run_at = run_at, .open_blob = open_blob},
-                                     .store = sim->store, .crews = {&sim->crew},
+                                     .store = sim->store, .crews = {&sim->crew, NULL, &sim->trips},
                                      .retention_us = sim->temper.prunes ? 20 * SECOND : 0};
     sim->engine = engine_new(&options);
     sim->drained = false;
@@ -142,6 +142,7 @@ static void power_cut(struct sim *sim)
     sim_note(sim, "THE POWER GOES; rows lost", 0, -1, (int64_t)memory_waiting(sim->log));
     sim_tally(TALLY_CUTS, 1);
     crew_power_cut(sim);
+    trips_power_cut(sim);
     engine_free(sim->engine);
     clients_leave(sim);
     readers_leave(sim);
@@ -162,6 +163,7 @@ static void clean_stop(struct sim *sim)
     sim_tally(TALLY_STOPS, 1);
     engine_drain(sim->engine, now_idle, sim);
     crew_power_cut(sim);
+    trips_power_cut(sim);
     engine_free(sim->engine);
     clients_leave(sim);
     readers_leave(sim);
@@ -287,6 +289,7 @@ static void draw_temper(struct sim *sim)
         .cut_percent = (unsigned)sim_between(sim, 0, 90),
         .prunes = sim_chance(sim, 20),
         .pools = sim->seed % 3 == 1,
+        .trips = sim->seed % 3 == 2,
     };
     if (sim->seed % 32 == 7) {        /* large jobs: several events of items, several pages of cells */
         temper->items_max = 2000;
@@ -316,12 +319,20 @@ static void begin(struct sim *sim)
          "{\"stages\":[\"c\"],\"resources\":{\"gpu\":1,\"other\":1}}]}"),
         "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
     };
+    static const char *const away[SIM_PIPELINES] = {
+        "{\"name\":\"one\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
+        ("{\"name\":\"two\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":10},{\"stages\":[{\"stage\":\"remote_job\"}],\"attempts\":4,\"backoff_ms\":[10,500]},"
+         "{\"stages\":[\"c\"],\"timeout_s\":20}]}"),
+        ("{\"name\":\"three\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":1},{\"stages\":[{\"stage\":\"http\"}],\"each\":\"record\",\"attempts\":4,"
+         "\"backoff_ms\":[0,10]},{\"stages\":[\"c\"]}]}"),
+        "{\"name\":\"once\",\"legs\":[{\"stages\":[{\"stage\":\"remote_job\"}],\"timeout_s\":60,\"attempts\":3}]}",
+    };
     struct problem problem = {0};
     draw_temper(sim);
     if (resources_parse(BYTES("gpu=1,llm=3"), &sim->resources, &problem))
         sim_fail(sim, "%s", problem.text);
     for (size_t i = 0; i < SIM_PIPELINES; i++)
-        if (!(sim->pipelines[i] = pipeline_parse(bytes_of(sim->temper.pools ? pooled[i] : texts[i]), &problem)) ||
+        if (!(sim->pipelines[i] = pipeline_parse(bytes_of(sim->temper.pools ? pooled[i] : sim->temper.trips ? away[i] : texts[i]), &problem)) ||
             resources_check(&sim->resources, sim->pipelines[i], &problem))
             sim_fail(sim, "%s", problem.text);
     sim->boot.call = boot;
@@ -334,6 +345,7 @@ static void begin(struct sim *sim)
     list_init(&sim->readers);
     sim->disk = memory_disk_new();
     crew_begin(sim);
+    trips_begin(sim);
     clients_begin(sim);
     sim_at(sim, &sim->boot, 0);
     sim_at(sim, &sim->trouble, sim->temper.trouble_us);

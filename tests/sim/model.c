@@ -37,7 +37,7 @@ static struct counts recount(const struct model_job *job)
 static void move(struct sim *sim, struct model_job *job, struct model_item *item, enum model_state to)
 {
     int64_t *const places[] = {[MODEL_PENDING] = &job->counts.pending, [MODEL_RUNNING] = &job->counts.processing,
-        [MODEL_BACKOFF] = &job->counts.processing, [MODEL_DONE] = &job->counts.completed, [MODEL_FAILED] = &job->counts.failed,
+        [MODEL_WAITING] = &job->counts.processing, [MODEL_BACKOFF] = &job->counts.processing, [MODEL_DONE] = &job->counts.completed, [MODEL_FAILED] = &job->counts.failed,
         [MODEL_SKIPPED] = &job->counts.skipped};
     --*places[item->state];
     ++*places[to];
@@ -58,7 +58,7 @@ const char *const model_owners[SIM_OWNERS] = {"ann", "bob", "cy", "di"};
 
 static void owner_waits(struct sim *sim, const struct model_job *job)
 {
-    if (sim->temper.pools || job->open)    /* a turn may come while there is no room in its pool; or its first one has been */
+    if (sim->temper.pools || sim->temper.trips || job->open)    /* a turn may come while there is no room in its pool; or its first one has been */
         return;
     for (size_t i = 0; i < sim->model.jobs_count; i++) {
         const struct model_job *other = sim->model.jobs[i];
@@ -173,9 +173,10 @@ static void see_started(struct sim *sim, struct model_job *job, struct model_ite
     item->attempt = row->attempt;
     move(sim, job, item, MODEL_RUNNING);
     item->epoch = row->epoch;
-    if (!sim->temper.pools)    /* else some wait between two legs, without a worker */
+    if (!sim->temper.pools && !sim->temper.trips)    /* else some wait between two legs, without a worker */
         RULE(sim->model.running <= sim->temper.slots, "more run than there are workers");
-    RULE(job->running + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
+    if (!sim->temper.trips || !text_is(row, "why", "restart"))    /* who comes back from a remote side takes its slot again, free or not */
+        RULE(job->running + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
     for (int64_t n = 0; job->ordered && n < row->item; n++)
         RULE(ended(&job->items[n]), "an ordered job starts an item before the one ahead has ended");
     owner_served(sim, job, row);
@@ -195,7 +196,7 @@ static const struct mark *check_mark(struct sim *sim, const struct model_item *i
 
 static void check_running(struct sim *sim, const struct model_item *item, const struct row *row)
 {
-    RULE(item->state == MODEL_RUNNING, "the item does not run");
+    RULE(item->state == MODEL_RUNNING || item->state == MODEL_WAITING, "the item does not run");
     RULE(item->epoch == row->epoch && item->attempt == row->attempt, "it runs in another opening or attempt");
 }
 
@@ -207,6 +208,9 @@ static void see_stepped(struct sim *sim, struct model_job *job, struct model_ite
     RULE(number_of(row, "leg") == item->leg && item->leg + 1 < job->pipeline->legs_count, "it steps from a leg that it is not at");
     item->leg++;
     item->tries = 0;
+    item->remote = item->records = 0;
+    item->record_pos = 0;
+    move(sim, job, item, MODEL_RUNNING);
     item->step_pos = row->pos;
 }
 
@@ -221,9 +225,43 @@ static void see_retry(struct sim *sim, struct model_job *job, struct model_item 
     item->wait_us = number_of(row, "due_at") - row->at_us;
     RULE(item->wait_us >= 0 && item->wait_us <= leg->backoff_max_us, "its back-off is out of bounds");
     RULE(item->leg ? input == (int64_t)item->step_pos : input == INT64_MIN, "it names another input");
+    RULE(model_remote_of(json_span(row_body(row), "remote")) == item->remote, "it forgets the remote side, or names another");
+    RULE(item->record_pos ? number_of(row, "prev") == (int64_t)item->record_pos : number_of(row, "prev") == INT64_MIN, "it forgets its records");
     item->tries++;
     item->retry_pos = row->pos;
     move(sim, job, item, MODEL_BACKOFF);
+}
+
+static void check_input(struct sim *sim, const struct model_item *item, const struct row *row)
+{
+    int64_t input = number_of(row, "input");
+    RULE(item->leg ? input == (int64_t)item->step_pos : input == INT64_MIN, "it names another input");
+}
+
+static void see_waiting(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
+{
+    struct bytes remote = json_span(row_body(row), "remote");
+    check_running(sim, item, row);
+    check_input(sim, item, row);
+    check_mark(sim, item, row, number_behind(remote, "\"task\":"));
+    RULE(item->state == MODEL_RUNNING, "it waits already");
+    RULE(model_remote_of(remote) && (!item->remote || item->remote == model_remote_of(remote)), "it began at the remote side twice");
+    item->remote = model_remote_of(remote);
+    move(sim, job, item, MODEL_WAITING);
+}
+
+static void see_record(struct sim *sim, struct model_item *item, const struct row *row)
+{
+    uint64_t number = row->kind == EVENT_RECORD_DONE ? number_behind(json_span(row_body(row), "value"), "{\"mark\":") :
+                      number_behind(json_span(row_body(row), "error"), "no luck #");
+    int64_t record = number_of(row, "record");
+    check_running(sim, item, row);
+    check_input(sim, item, row);
+    check_mark(sim, item, row, number);
+    RULE(record >= 0 && record < 5 && !(item->records & 1u << record), "a record is done twice");
+    RULE(item->record_pos ? number_of(row, "prev") == (int64_t)item->record_pos : number_of(row, "prev") == INT64_MIN, "the chain of records is broken");
+    item->records |= 1u << record;
+    item->record_pos = row->pos;
 }
 
 static void see_done(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
@@ -256,6 +294,8 @@ static void see_failed(struct sim *sim, struct model_job *job, struct model_item
         RULE(mark->verdict == VERDICT_FAIL || (mark->verdict == VERDICT_RETRY && item->tries + 1 == job->pipeline->legs[item->leg].attempts),
              "the worker did not say so, or attempts are left");
     } else if (bytes_start(error, BYTES("\"the stored file"))) {
+        if (item->state == MODEL_WAITING)    /* adopted, and no crew got it */
+            item->epoch = row->epoch;
         check_running(sim, item, row);
         RULE(item->blob && !item->leg, "it has no stored file");
     } else {
@@ -316,6 +356,9 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
     switch (row->kind) {
     case EVENT_ITEM_STARTED: see_started(sim, job, item, row); break;
     case EVENT_ITEM_STEPPED: see_stepped(sim, job, item, row); break;
+    case EVENT_ITEM_WAITING: see_waiting(sim, job, item, row); break;
+    case EVENT_RECORD_DONE:
+    case EVENT_RECORD_FAILED: see_record(sim, item, row); break;
     case EVENT_ITEM_RETRY: see_retry(sim, job, item, row); break;
     case EVENT_ITEM_DONE: see_done(sim, job, item, row); break;
     case EVENT_ITEM_FAILED: see_failed(sim, job, item, row); break;

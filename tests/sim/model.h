@@ -18,7 +18,7 @@ struct mark {
     bool spoiled;                 /* too long or no JSON: becomes a failure without its number */
 };
 
-enum model_state { MODEL_PENDING, MODEL_RUNNING, MODEL_BACKOFF, MODEL_DONE, MODEL_FAILED, MODEL_SKIPPED };
+enum model_state { MODEL_PENDING, MODEL_RUNNING, MODEL_WAITING, MODEL_BACKOFF, MODEL_DONE, MODEL_FAILED, MODEL_SKIPPED };
 
 struct model_item {
     int64_t input;                /* the number the client gave it */
@@ -29,6 +29,9 @@ struct model_item {
     uint64_t step_mark, step_pos; /* who made what it brings to its leg */
     uint64_t task;                /* mark of the last task that the crew was given for it */
     uint64_t retry_pos;
+    uint64_t remote;              /* what was told of the leg's remote side; 0 = nothing */
+    unsigned records;             /* of the leg: a bit for each that is done or has failed */
+    uint64_t record_pos;          /* of the newest of them */
     int64_t wait_us;              /* of the last retry */
 };
 
@@ -93,4 +96,9 @@ void model_see_usage(struct sim *sim);
 void model_see_row(struct sim *sim, const struct model_job *job, uint64_t seq, const struct row *row);
 void model_see_document(struct sim *sim, const struct model_job *job, struct bytes document);
 uint64_t model_see_task(struct sim *sim, const struct task *task);     /* answers the number of the new mark */
+/* Something is begun at a remote side: nothing that is durable tells of one for this leg already. */
+void model_see_remote(struct sim *sim, struct token token);
+uint64_t model_remote_of(struct bytes remote);
+void model_see_record(struct sim *sim, struct token token, unsigned record);     /* it is done: never again */
+unsigned model_see_records(struct sim *sim, struct token token, struct row **rows, size_t count);     /* answers which ones these are */
 void model_see_work(struct sim *sim, struct token more, const struct token *busy, size_t count);

@@ -80,7 +80,8 @@ void sim_tally(enum tally tally, uint64_t count)
 void report_tallies(size_t processes)
 {
     static const char *const names[TALLY_COUNT] = {"events", "jobs", "power cuts", "clean stops", "late words", "given up", "rows seen",
-                                                   "of them from disk", "documents", "keys asked again", "retries"};
+                                                   "of them from disk", "documents", "keys asked again", "retries",
+                                                   "begun at remote sides", "adopted", "records"};
     for (int tally = 0; tally < TALLY_COUNT; tally++) {
         uint64_t sum = 0;
         for (size_t i = 0; i < processes; i++)

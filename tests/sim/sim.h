@@ -9,6 +9,7 @@
  *     sim.c        the command line; lives on several processes
  *     life.c       the timeline, the machine that boots and dies, what goes wrong
  *     crew.c       workers: good, slow, dead, hung, late
+ *     trips.c      calls that leave the machine: remote sides, records
  *     client.c     who submits jobs, uploads slowly, vanishes, cancels, deletes, retries
  *     reader.c     who watches, reads slowly, leaves, resumes
  *     model.c      what the log may say
@@ -43,6 +44,7 @@ struct temper {
     unsigned cut_percent;         /* of the troubles: the power goes */
     bool prunes;
     bool pools;                   /* pipelines have a concurrency, legs share resources */
+    bool trips;                   /* pipelines have legs that leave the machine */
 };
 
 struct sim {
@@ -68,6 +70,9 @@ struct sim {
     struct crew crew;
     struct worker *workers;       /* temper.slots of them */
     struct list ghosts;           /* words that come too late */
+    struct crew trips;
+    struct list trip_list;        /* those under way */
+    uint64_t remotes;             /* begun at remote sides so far: each has a number of its own */
     struct pipeline *pipelines[SIM_PIPELINES];
     struct resources resources;
     struct model model;
@@ -80,6 +85,7 @@ struct sim {
 
 /* What lives went through, summed up: a simulator that does nothing must be seen to do nothing. */
 enum tally { TALLY_EVENTS, TALLY_JOBS, TALLY_CUTS, TALLY_STOPS, TALLY_LATE, TALLY_GIVEN_UP, TALLY_SEEN, TALLY_FROM_DISK, TALLY_DOCUMENTS, TALLY_AGAIN, TALLY_RETRIES,
+             TALLY_REMOTES, TALLY_ADOPTED, TALLY_RECORDS,
              TALLY_COUNT };
 
 /* report.c */
@@ -106,11 +112,20 @@ bool sim_up(const struct sim *sim);
 struct bytes sim_name(int64_t input, char ret[64]);                              /* what item number `input` is called */
 
 /* crew.c */
+/* What a task comes to. */
+enum fate { FATE_DONE, FATE_RETRY, FATE_FAIL, FATE_CRASH, FATE_HANG, FATE_HUGE, FATE_BROKEN };
+enum fate crew_fate(struct sim *sim);
+void crew_say(struct sim *sim, struct token token, uint64_t mark, enum fate fate, bool late);
+void crew_ghost(struct sim *sim, struct token token, uint64_t mark);      /* its word comes all the same, too late */
 void crew_begin(struct sim *sim);
 void crew_power_cut(struct sim *sim);      /* before the engine goes */
 void crew_boot(struct sim *sim);
 void crew_lose_one(struct sim *sim);       /* an idle worker dies */
 void crew_end(struct sim *sim);
+
+/* trips.c */
+void trips_begin(struct sim *sim);
+void trips_power_cut(struct sim *sim);     /* before the engine goes */
 
 /* client.c */
 void clients_begin(struct sim *sim);

@@ -177,12 +177,21 @@ uint64_t model_see_task(struct sim *sim, const struct task *task)
     struct model_job *job = model_job(sim, token.job);
     SIM_CHECK(sim, job && token.item < job->total, "an item is launched that is not durable");
     struct model_item *item = &job->items[token.item];
-    SIM_CHECK(sim, item->state == MODEL_RUNNING && item->attempt == token.attempt && item->epoch == token.holder && item->leg == task->leg,
+    if (item->state == MODEL_WAITING && item->epoch < token.holder) {    /* adopted: with the attempt that it has */
+        item->epoch = token.holder;
+        sim_tally(TALLY_ADOPTED, 1);
+    }
+    SIM_CHECK(sim, (item->state == MODEL_RUNNING || item->state == MODEL_WAITING) && item->attempt == token.attempt &&
+              item->epoch == token.holder && item->leg == task->leg,
               "job %lld item %lld is launched (attempt %u, leg %u) before that start is durable", (long long)token.job, (long long)token.item,
               token.attempt, task->leg);
     uint64_t number = item->leg ? number_behind(task->value, "{\"mark\":") : number_behind(task->value, "{\"in\":");
     SIM_CHECK(sim, item->leg ? number == item->step_mark : item->blob ? task->input_fd >= 0 : number == (uint64_t)item->input,
               "job %lld item %lld is launched with the input of another", (long long)token.job, (long long)token.item);
+    SIM_CHECK(sim, model_remote_of(task->remote) == item->remote, "job %lld item %lld is launched with remote %llu, and began %llu", (long long)token.job,
+              (long long)token.item, (unsigned long long)model_remote_of(task->remote), (unsigned long long)item->remote);
+    SIM_CHECK(sim, task->has_records == (item->records != 0), "job %lld item %lld is launched without word of its records, or with too much",
+              (long long)token.job, (long long)token.item);
     if (model->marks_count + 1 >= model->marks_room) {
         model->marks_room = model->marks_room ? model->marks_room * 2 : 256;
         model->marks = mem_grow(model->marks, model->marks_room * sizeof *model->marks);
@@ -192,4 +201,45 @@ uint64_t model_see_task(struct sim *sim, const struct task *task)
     model->marks[model->marks_count] = (struct mark){.job = token.job, .item = token.item, .epoch = token.holder, .attempt = token.attempt,
                                                      .leg = task->leg};
     return item->task = model->marks_count++;
+}
+
+/* ---- remote sides and records ---- */
+
+uint64_t model_remote_of(struct bytes remote)
+{
+    return number_behind(remote, "\"id\":");
+}
+
+static struct model_item *durable_item(struct sim *sim, struct token token)
+{
+    model_catch_up(sim);
+    return &model_job(sim, token.job)->items[token.item];
+}
+
+void model_see_remote(struct sim *sim, struct token token)
+{
+    const struct model_item *item = durable_item(sim, token);
+    SIM_CHECK(sim, !item->remote, "job %lld item %lld begins at the remote side, where %llu is under way for it", (long long)token.job,
+              (long long)token.item, (unsigned long long)item->remote);
+}
+
+void model_see_record(struct sim *sim, struct token token, unsigned record)
+{
+    const struct model_item *item = durable_item(sim, token);
+    SIM_CHECK(sim, !(item->records & 1u << record), "job %lld item %lld: record %u is done again", (long long)token.job, (long long)token.item, record);
+}
+
+unsigned model_see_records(struct sim *sim, struct token token, struct row **rows, size_t count)
+{
+    const struct model_item *item = durable_item(sim, token);
+    unsigned told = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct row *row = rows[i];
+        RULE(row->job == token.job && row->item == token.item, "a record of another item was told");
+        RULE(!i || row->pos < rows[i - 1]->pos, "records were not told newest first");
+        told |= 1u << number_of(row, "record");
+    }
+    SIM_CHECK(sim, told == item->records, "job %lld item %lld: records %x were told, durable are %x", (long long)token.job, (long long)token.item, told,
+              item->records);
+    return told;
 }
