@@ -15,9 +15,10 @@ def date:
 
 def tags: [(.hashtags[]? | if type == "object" then (.name // .hashtag_name) else . end | strings | ltrimstr("#")),
            (.caption | strings | match("#([\\p{L}\\p{N}_]+)"; "g").captures[0].string)] | map(ascii_downcase);
+def with_tags($raw): .hashtags = ({caption, hashtags: $raw.hashtags} | tags | unique);
 def email: (strings | match("[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\\.[A-Za-z]{2,}").string) // null;
 
-def instagram_post: {
+def instagram_post: . as $raw | {
   post_id: (.id // .post_id // .pk // .shortcode | if . == null then null else tostring end),
   type: ((.content_type // .media_type // .type // .product_type // "photo") | tostring | ascii_downcase
          | if test("reel|clip") then "reel" elif test("video|igtv") then "video" elif test("carousel|sidecar|album") then "carousel" else "photo" end),
@@ -29,9 +30,9 @@ def instagram_post: {
   created_at: ((.taken_at_timestamp | date) // (.taken_at | date) // (.datetime | date)),
   media_url: ((.video_url | text) // (.display_url | text) // (.image_url | text)),
   url: ((.url | text) // (if .shortcode then "https://www.instagram.com/p/\(.shortcode)/" else null end))
-} + {hashtags: (tags | unique)};
+} | with_tags($raw);
 
-def tiktok_post: {
+def tiktok_post: . as $raw | {
   post_id: (.post_id // .video_id // .id | if . == null then null else tostring end),
   type: "video",
   caption: ((.description | text) // (.caption | text)),
@@ -42,7 +43,7 @@ def tiktok_post: {
   created_at: ((.create_time | date) // (.create_date | date)),
   media_url: ((.video_url | text) // (.cover_image | text)),
   url: ((.post_url | text) // (.video_url | text))
-} | . as $post | . + {hashtags: []};
+} | with_tags($raw);
 
 def instagram: {
   platform: "instagram",
@@ -63,7 +64,7 @@ def instagram: {
 # Of two lists of videos the second knows more: what it says counts.
 def tiktok_posts:
   [(.top_videos[]?, .top_posts_data[]?) | with_entries(select(.value != null))]
-  | group_by(.post_id // .video_id // .id | tostring) | map(add | . as $raw | tiktok_post | .hashtags = ({caption, hashtags: $raw.hashtags} | tags | unique));
+  | group_by(.post_id // .video_id // .id | tostring) | map(add | tiktok_post);
 
 def tiktok: {
   platform: "tiktok",

@@ -198,7 +198,7 @@ static struct json_object *real_of(struct compile *compile, const struct key *ke
 static struct json_object *quantity_of(struct compile *compile, const struct key *key, const struct yaml *node)
 {
     int64_t value;
-    bool read = key->type == KEY_TIME ? units_time(node->text, &value) : key->type == KEY_SIZE ? units_size(node->text, &value) : units_count(node->text, &value);
+    bool read = key->type == KEY_TIME ? units_time(node->text, &value) : units_size(node->text, &value);
     if (!read)
         compile_wrong(compile, key, node);
     else if (!in_range(key, value))
@@ -264,7 +264,7 @@ static struct json_object *scalar_of(struct compile *compile, const struct key *
     case KEY_FLAG: return flag_of(compile, key, node);
     case KEY_WHOLE: return whole_of(compile, key, node);
     case KEY_REAL: return real_of(compile, key, node);
-    case KEY_TIME: case KEY_SIZE: case KEY_COUNT: return quantity_of(compile, key, node);
+    case KEY_TIME: case KEY_SIZE: return quantity_of(compile, key, node);
     case KEY_TIMES: return times_of(compile, key, node);
     case KEY_WORD: return word_of(compile, key, node);
     case KEY_TEXT: case KEY_NAME: case KEY_BASE: return text_of(compile, key, node);

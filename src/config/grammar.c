@@ -15,11 +15,11 @@ static const char *const stdin_words[] = {"json", "input", "none", NULL};
 static const char *const stdout_words[] = {"json", "jsonl", "text", "none", NULL};
 
 #define METHODS                                                                     \
-    {"get", KEY_METHOD, "GET this address", "GET"},                                 \
-    {"post", KEY_METHOD, "POST to this address", "POST"},                           \
-    {"put", KEY_METHOD, "PUT to this address", "PUT"},                              \
-    {"patch", KEY_METHOD, "PATCH this address", "PATCH"},                           \
-    {"delete", KEY_METHOD, "DELETE this address", "DELETE"}
+    {"get", KEY_METHOD, "this address", "GET"},                                 \
+    {"post", KEY_METHOD, "this address", "POST"},                           \
+    {"put", KEY_METHOD, "this address", "PUT"},                              \
+    {"patch", KEY_METHOD, "this address", "PATCH"},                           \
+    {"delete", KEY_METHOD, "this address", "DELETE"}
 
 /* ---- what all stages have ---- */
 
@@ -313,7 +313,7 @@ static const struct shape input_shape = {"input", input_keys};
 static const struct key batch_keys[] = {
     {"by", KEY_PROGRAM, "of an input: its group; a batch holds inputs of one group. `$batch.group` is its name"},
     {"size", KEY_WHOLE, "inputs in one batch", .min = 1, .max = 100000, .required = true},
-    {"in_flight", KEY_WHOLE, "as below", .min = 1, .max = 1000},
+    {"in_flight", KEY_WHOLE, "batches of one job at once", .min = 1, .max = 1000},
     {0},
 };
 static const struct shape batch_shape = {"batch", batch_keys, "size"};
@@ -376,7 +376,6 @@ static const struct {
     [KEY_TIME] = {"a time such as 500ms, 30s, 5m, 1h or 14d", "time"},
     [KEY_TIMES] = {"two times such as 500ms..8s", "time..time"},
     [KEY_SIZE] = {"a size such as 64KiB, 10MiB or 1GB", "size"},
-    [KEY_COUNT] = {"a number such as 50, 200k or 40M", "number"},
     [KEY_RATE] = {"a rate such as 500/min, 10/s or 200k/h", "rate"},
     [KEY_PROGRAM] = {"a jq program", "program"},
     [KEY_LIMIT] = {"a whole number, or $params.NAME of a declared parameter", "number, $params.NAME"},
@@ -408,9 +407,23 @@ const char *grammar_type(const struct key *key)
     return types[key->type].sentence;
 }
 
+/* get, post … stand together in one row. */
+static const struct key *write_methods(const char *prefix, const struct key *keys, struct buf *ret)
+{
+    const char *before = "| ";
+    for (; keys[0].type == KEY_METHOD && keys[0].name; keys++, before = ", ")
+        buf_print(ret, "%s`%s%s`", before, prefix, keys->name);
+    buf_text(ret, " | address | the call: its method and its address |\n");
+    return keys;
+}
+
 static void write_rows(const char *prefix, const struct key *keys, struct buf *ret)
 {
     for (; keys->name; keys++) {
+        if (keys->type == KEY_METHOD)
+            keys = write_methods(prefix, keys, ret);
+        if (!keys->name)
+            return;
         buf_print(ret, "| `%s%s`%s | ", prefix, keys->name, keys->required ? " *" : "");
         if (keys->type == KEY_WORD)
             for (size_t i = 0; keys->words[i]; i++)

@@ -10,7 +10,7 @@ enum key_type {
     KEY_FLAG,                     /* true or false */
     KEY_WHOLE, KEY_REAL,          /* from min to max */
     KEY_TIME, KEY_TIMES,          /* config/units.h */
-    KEY_SIZE, KEY_COUNT, KEY_RATE,
+    KEY_SIZE, KEY_RATE,
     KEY_PROGRAM,                  /* jq */
     KEY_LIMIT,                    /* a whole number, or $params.NAME */
     KEY_TEMPLATE, KEY_URL,        /* a text with \(jq) in it */
