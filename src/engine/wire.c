@@ -4,6 +4,7 @@
 #include "base/limits.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static void path_put(struct buf *head, const char *key, const char *path)
 {
@@ -36,7 +37,7 @@ static void files_put(struct buf *head, const struct stage_outfit *outfit, int r
     *ret_fds_count = count;
 }
 
-void wire_init(struct buf *head, const char *const *stages, size_t stages_count, const struct stage_outfit *outfit,
+void wire_init(struct buf *head, const char *const *stages, size_t stages_count, const struct stage_outfit *outfit, bool exec,
                int ret_fds[FRAME_FDS_MAX], size_t *ret_fds_count)
 {
     json_open(head, '{');
@@ -55,10 +56,49 @@ void wire_init(struct buf *head, const char *const *stages, size_t stages_count,
     json_put_int(head, "image_bytes_max", (int64_t)outfit->image_bytes_max);
     json_put_int(head, "image_pixels_max", (int64_t)outfit->image_pixels_max);
     files_put(head, outfit, ret_fds, ret_fds_count);
+    if (exec) {
+        json_put_text(head, "lock", "exec");
+        path_put(head, "path", getenv("PATH"));
+        path_put(head, "home", getenv("HOME"));
+    }
     json_close(head, '}');
 }
 
-void wire_task(struct buf *head, struct buf *body, const struct task *task)
+/* {"$env": NAME} anywhere in it becomes {"$secret": its text}, or {"$unset": NAME}. */
+static void secrets_put(struct json_object *tree)
+{
+    if (json_object_is_type(tree, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(tree); i++)
+            secrets_put(json_object_array_get_idx(tree, i));
+        return;
+    }
+    if (!json_object_is_type(tree, json_type_object))
+        return;
+    struct bytes name = json_get_bytes(tree, "$env");
+    if (name.at) {
+        const char *text = getenv(name.at);
+        json_object_object_add(tree, text ? "$secret" : "$unset", json_object_new_string(text ? text : name.at));
+        json_object_object_del(tree, "$env");
+        return;
+    }
+    json_object_object_foreach(tree, key, value) {
+        (void)key;
+        secrets_put(value);
+    }
+}
+
+static void stages_put(struct buf *head, const struct task *task, bool exec)
+{
+    JSON_OWNED struct json_object *tree = exec && memmem(task->stages.at, task->stages.count, "$env", 4) ? json_parse(task->stages, NULL) : NULL;
+    json_key(head, "stages");
+    secrets_put(tree);
+    if (tree)
+        json_tree(head, tree);
+    else
+        json_raw(head, task->stages);
+}
+
+void wire_task(struct buf *head, struct buf *body, const struct task *task, bool exec)
 {
     json_open(head, '{');
     json_put_text(head, "frame", "task");
@@ -66,7 +106,7 @@ void wire_task(struct buf *head, struct buf *body, const struct task *task)
     json_put_int(head, "item", task->token.item);
     json_put_int(head, "attempt", task->token.attempt);
     json_put_int(head, "leg", task->leg);
-    json_put_raw(head, "stages", task->stages);
+    stages_put(head, task, exec);
     json_put_bytes(head, "name", task->name);
     json_put_bytes(head, "type", task->type);
     if (task->trace.count)

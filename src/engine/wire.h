@@ -6,12 +6,12 @@
 #include "os/frame.h"
 #include "stage/stage.h"
 
-/* The head of init, and the descriptors to send with it (the outfit's own, not duplicated). */
-void wire_init(struct buf *head, const char *const *stages, size_t stages_count, const struct stage_outfit *outfit,
+/* The head of init, and the descriptors to send with it (the outfit's own, not duplicated). `exec` as in workers_options. */
+void wire_init(struct buf *head, const char *const *stages, size_t stages_count, const struct stage_outfit *outfit, bool exec,
                int ret_fds[FRAME_FDS_MAX], size_t *ret_fds_count);
 
-/* Head and body of task; its descriptors are the input, if there is one, and then the output. Bufs that failed are too long. */
-void wire_task(struct buf *head, struct buf *body, const struct task *task);
+/* Head and body of task (exec: with secrets of this process's environment in its stages); its descriptors are the input, if there is one, and then the output. Bufs that failed are too long. */
+void wire_task(struct buf *head, struct buf *body, const struct task *task, bool exec);
 
 /* An outcome as a worker told it. The views are into the frame and the tree; wire_outcome_done frees the tree. */
 struct wire_outcome {

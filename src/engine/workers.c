@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -55,9 +56,17 @@ static void slot_failed(struct slot *slot, bool certain)
 
 /* ---- ending ---- */
 
-void slot_kill(struct slot *slot)
+/* The group is there as long as the worker is not reaped, whoever of it still lives. */
+static void slot_signal(struct slot *slot)
 {
     child_kill(&slot->child);
+    if (slot->workers->options.exec && slot->child.pid > 0)
+        kill(-slot->child.pid, SIGKILL);
+}
+
+void slot_kill(struct slot *slot)
+{
+    slot_signal(slot);
     if (slot->state == SLOT_ENDING)
         return;
     timer_stop(slot->workers->loop, &slot->timer);
@@ -186,6 +195,7 @@ static void on_frames(void *data, int events)
 static void slot_reap(struct slot *slot)
 {
     int status;
+    slot_signal(slot);      /* of an exec worker: what its program left */
     if (child_reap(&slot->child, false, &status)) {
         /* Somebody traces it (a debugger, a leak checker): the tracer hears of its end before we may. */
         watch_want(slot->end, 0);
@@ -227,7 +237,7 @@ void slot_timer(struct timer *timer)
         task_deadline(slot);
         break;
     case SLOT_ENDING:
-        child_kill(&slot->child);
+        slot_signal(slot);
         break;
     default:
         break;
@@ -272,7 +282,7 @@ static int slot_init(struct slot *slot)
     int fds[FRAME_FDS_MAX];
     size_t fds_count;
     buf_clear(&workers->head);
-    wire_init(&workers->head, options->stages, options->stages_count, &options->outfit, fds, &fds_count);
+    wire_init(&workers->head, options->stages, options->stages_count, &options->outfit, options->exec, fds, &fds_count);
     if (!buf_ok(&workers->head))
         return -EMSGSIZE;
     return frame_send(slot->socket, buf_bytes(&workers->head), (struct bytes){0}, fds, fds_count);

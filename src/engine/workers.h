@@ -23,6 +23,8 @@ struct workers_options {
     const char *const *stages;             /* names of the stage kinds that each loads */
     size_t stages_count;                   /* 1 … LIMIT_WORKER_STAGES */
     struct stage_outfit outfit;            /* copied; its descriptors are duplicated */
+    bool exec;                             /* the stages start programs: each worker leads a process group, which ends with it; {"$env":"NAME"} in
+                                            * stages becomes {"$secret":text} on the way to the worker */
     struct blobs *blobs;                   /* where results over LIMIT_BODY_BYTES go; NULL = they fail */
     void *data;
     /* A worker has become ready; `ready` of `count` are now. May be NULL. */

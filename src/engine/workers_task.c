@@ -284,7 +284,7 @@ static void start(struct crew *crew, const struct task *task)
     assert(free_now);
     buf_clear(&workers->head);
     buf_clear(&workers->body);
-    wire_task(&workers->head, &workers->body, task);
+    wire_task(&workers->head, &workers->body, task, workers->options.exec);
     for (size_t i = 0; i < workers->options.count && free_now; i++) {
         struct slot *slot = &workers->slots[i];
         if (slot->state == SLOT_IDLE && slot_start(slot, task, --free_now == 0))

@@ -123,7 +123,7 @@ static void open_crew(size_t count, const char *stage, struct blobs *blobs)
     tick = (struct timer){0};
     CHECK_INT(loop_open(&seen.loop, &problem), 0);
     struct workers_options options = {.exe = exe(), .count = count, .stages = &stage, .stages_count = 1, .outfit = STAGE_OUTFIT_EMPTY,
-                                      .blobs = blobs, .ready = on_ready, .broken = on_broken};
+                                      .exec = !strcmp(stage, "exec"), .blobs = blobs, .ready = on_ready, .broken = on_broken};
     CHECK_INT(workers_start(seen.loop, &options, &seen.crew, &problem), 0);
     seen.crew->client = (struct crew_client){.outcome = on_outcome, .hint = on_hint, .free = on_free};
     timer_start(seen.loop, &tick, 10000, on_tick);
@@ -473,4 +473,79 @@ TEST(a_crew_can_be_stopped_at_any_moment)
     start_item(0, "{\"noop\":{\"hang\":true}}", -1, 10000000);
     close_crew();      /* one busy, one loading or idle */
     CHECK_INT(seen.outcomes[0], 0);
+}
+
+/* ---- workers that start programs ---- */
+
+static void start_program(int item, const char *script, int64_t timeout_us)
+{
+    static char stages[1024];
+    snprintf(stages, sizeof stages, "[{\"stage\":\"exec\",\"name\":\"mine\",\"with\":{\"argv\":[\"sh\",\"-c\",\"%s\"],"
+             "\"env\":{\"KEY\":{\"$env\":\"RIVULET_TEST_KEY\"}},\"stdout\":\"text\"}}]", script);
+    struct task task = {.token = {1, item, 1, 5}, .stages = bytes_of(stages), .variables = BYTES("{}"), .value = BYTES("{\"a\":1}"),
+                        .input_fd = -1, .timeout_us = timeout_us};
+    seen.crew->ops->start(seen.crew, &task);
+}
+
+TEST(a_program_has_the_secret_that_its_stage_names_and_tells_it_to_nobody)
+{
+    setenv("RIVULET_TEST_KEY", "sesame-open", 1);
+    open_crew(1, "exec", NULL);
+    UNTIL(workers_ready(seen.crew));
+    start_program(0, "cat; test $KEY = sesame-open && echo $KEY", 10000000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.value, "\"{\\\"a\\\":1}****\\n\"");
+    unsetenv("RIVULET_TEST_KEY");
+    start_program(1, "true", 10000000);
+    UNTIL(seen.outcomes[1]);
+    CHECK_TEXT(seen.error, "The variable RIVULET_TEST_KEY, which KEY needs, is not in the server's environment.");
+    close_crew();
+}
+
+/* The reading end of a pipe that a program and what it left running hold open. */
+static int program_up(char path[64], int item, const char *rest, int64_t timeout_us)
+{
+    char script[256], byte;
+    snprintf(path, 64, "/tmp/rivulet-exec-%d", (int)getpid());
+    unlink(path);
+    CHECK_INT(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    snprintf(script, sizeof script, "exec 9>%s; echo up >&9; sleep 100 & %s", path, rest);
+    start_program(item, script, timeout_us);
+    UNTIL(read(fd, &byte, 1) == 1);
+    unlink(path);
+    return fd;
+}
+
+static void all_down(int fd)
+{
+    char bytes[16];
+    UNTIL(read(fd, bytes, sizeof bytes) == 0);
+    close(fd);
+}
+
+TEST(a_program_and_all_that_it_started_end_with_its_task)
+{
+    char path[64];
+    setenv("RIVULET_TEST_KEY", "sesame-open", 1);
+    open_crew(1, "exec", NULL);
+    UNTIL(workers_ready(seen.crew));
+    int fd = program_up(path, 0, "sleep 100", 100000);
+    UNTIL(seen.outcomes[0]);
+    CHECK_TEXT(seen.error, "The stage mine took longer than its limit of 0.1 seconds.");
+    all_down(fd);
+    UNTIL(workers_ready(seen.crew));
+    fd = program_up(path, 1, "sleep 100", 10000000);
+    seen.crew->ops->stop(seen.crew, (struct token){1, 1, 1, 5}, true);
+    all_down(fd);
+    UNTIL(workers_ready(seen.crew));
+    fd = program_up(path, 2, "sleep 100", 10000000);
+    kill(workers_pid(seen.crew, 0), SIGKILL);
+    all_down(fd);
+    UNTIL(workers_ready(seen.crew));
+    fd = program_up(path, 3, "echo done", 10000000);
+    UNTIL(seen.outcomes[3]);
+    CHECK_TEXT(seen.value, "\"done\\n\"");
+    all_down(fd);
+    close_crew();
 }

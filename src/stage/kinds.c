@@ -4,10 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-extern const struct stage_kind stage_decklist, stage_eval, stage_gather, stage_jq, stage_match, stage_noop, stage_rows, stage_split, stage_tail;
+extern const struct stage_kind stage_decklist, stage_eval, stage_exec, stage_gather, stage_jq, stage_match, stage_noop, stage_rows, stage_split, stage_tail;
 
 static const struct stage_kind *const kinds[] = {
     &stage_decklist, &stage_match, &stage_noop, &stage_jq, &stage_split, &stage_gather, &stage_tail, &stage_eval, &stage_rows,
+    &stage_exec,
 };
 
 const struct stage_kind *stage_kind_at(size_t index)
@@ -27,11 +28,13 @@ void stage_outcome_init(struct stage_outcome *outcome)
 {
     *outcome = (struct stage_outcome){.verdict = STAGE_DONE};
     buf_init(&outcome->value, STAGE_VALUE_MAX);
+    buf_init(&outcome->error_more, STAGE_ERROR_MORE_MAX);
 }
 
 void stage_outcome_done(struct stage_outcome *outcome)
 {
     buf_done(&outcome->value);
+    buf_done(&outcome->error_more);
 }
 
 void stage_outcome_stat(struct stage_outcome *outcome, const char *name, double value)

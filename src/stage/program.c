@@ -1,5 +1,6 @@
 #include "stage/program.h"
 
+#include "base/json_grammar.h"
 #include "stage/input.h"
 
 bool program_input(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome)
@@ -17,6 +18,26 @@ bool program_input(const struct stage_task *task, struct buf *room, struct bytes
         stage_outcome_fail(outcome, STAGE_RETRY, "processing", "%s", problem.text);
     *ret = buf_bytes(room);
     return rc == 0;
+}
+
+bool program_json(struct bytes text, struct problem *problem)
+{
+    size_t at = 0;
+    enum json_grammar grammar = json_grammar(text, JSON_DEPTH_MAX, &at);
+    if (grammar == JSON_GRAMMAR_DEEP)
+        problem_set(problem, "JSON that is nested more than %d deep", JSON_DEPTH_MAX);
+    else if (grammar != JSON_GRAMMAR_GOOD)
+        problem_set(problem, "no JSON value at byte %zu", at);
+    return grammar == JSON_GRAMMAR_GOOD;
+}
+
+bool program_input_json(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome)
+{
+    if (!program_input(task, room, ret, outcome))
+        return false;
+    if (task->input_fd >= 0 && !program_json(*ret, NULL))
+        *ret = BYTES("null");
+    return true;
 }
 
 struct json_object *program_settings(const struct stage_task *task)

@@ -7,6 +7,11 @@
 /* The task's input as JSON text: its file, read into `room` (up to STAGE_VALUE_MAX), or its value; without any, null. False: the outcome is a failure. */
 bool program_input(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome);
 
+/* The same for programs that look at anything: a file that is no JSON, an image say, is null to them. */
+bool program_input_json(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome);
+/* Whether `text` is one JSON value that may be a result; else a problem that goes behind "is". */
+bool program_json(struct bytes text, struct problem *problem);
+
 /* The settings as an object, never NULL; the caller drops it. */
 struct json_object *program_settings(const struct stage_task *task);
 

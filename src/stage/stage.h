@@ -37,6 +37,7 @@ enum {
     STAGE_IMAGE_PIXELS_MAX = 24000000,    /* 1080 px wide and 22,000 px long; 72 MB decoded, three times that if progressive */
     STAGE_VALUE_MAX = 64 << 20,           /* bytes of one value: a batch of thousands of records */
     STAGE_STATS_MAX = 16,
+    STAGE_ERROR_MORE_MAX = 8 << 10,       /* events cut a whole sentence at 2 KiB */
     STAGE_STAT_NAME_SIZE = 65,            /* with the NUL */
 };
 
@@ -49,6 +50,7 @@ struct stage_task {
     struct bytes value;        /* JSON from the item's earlier leg or its inline input; may be empty */
     struct bytes variables;    /* JSON object for expressions: params, vars, batch, job, item, now …; may be empty */
     struct bytes settings;     /* JSON object: the stage's `with`; may be empty */
+    struct bytes retry_on;     /* JSON array: what the stage's `retry.on` names; may be empty */
     void (*hint)(void *hint_data, int percent, const char *status);     /* may be NULL; "ocr" 20, "matching" 70; static texts */
     void *hint_data;
 };
@@ -70,7 +72,8 @@ struct stage_outcome {
     struct buf value;                              /* one JSON value, one line, at most STAGE_VALUE_MAX bytes */
     struct stage_stat stats[STAGE_STATS_MAX];      /* decklists give "accuracy" in %, and "cpu_ms" */
     size_t stats_count;
-    struct problem error;                          /* a sentence for the item's sender */
+    struct problem error;                          /* a sentence for the item's sender … */
+    struct buf error_more;                         /* … and what follows it: the last words of a program; UTF-8 */
     bool has_score, hit;                           /* of the stage `tail` alone: see core/outcome.h */
     double score;
     bool fail_job;                                 /* FAIL: the whole job ends with it */

@@ -59,17 +59,6 @@ static void merge(struct stage_outcome *into, const struct stage_outcome *before
 
 /* ---- when ---- */
 
-/* The input for programs: a file that is no JSON, an image say, is null to them. */
-static bool input_for(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome)
-{
-    if (!program_input(task, room, ret, outcome))
-        return false;
-    JSON_OWNED struct json_object *json = task->input_fd >= 0 ? json_parse(*ret, NULL) : NULL;
-    if (task->input_fd >= 0 && !json)
-        *ret = BYTES("null");
-    return true;
-}
-
 static void leave_out(const struct leg_kinds *kinds, struct json_object *stage, struct bytes input, const struct stage_task *task,
                       struct stage_outcome *outcome)
 {
@@ -94,7 +83,7 @@ static bool wanted(const struct leg_kinds *kinds, struct json_object *stage, con
         return true;
     struct stage_task bare = *task;
     bare.settings = (struct bytes){0};
-    if (!input_for(&bare, &room, &input, outcome) || !program_run(kinds->shelf, when, input, &bare, &answer, outcome))
+    if (!program_input_json(&bare, &room, &input, outcome) || !program_run(kinds->shelf, when, input, &bare, &answer, outcome))
         return false;
     if (!bytes_equal(buf_bytes(&answer), BYTES("false")) && !bytes_equal(buf_bytes(&answer), BYTES("null")))
         return true;
@@ -109,6 +98,7 @@ static void run_kind(const struct leg_kinds *kinds, struct json_object *stage, s
     const char *name = kind_name(stage);
     const struct leg_kind *kind = kind_of(kinds, name);
     task->settings = plain(json_get(stage, "with"));
+    task->retry_on = plain(json_get(json_get(stage, "retry"), "on"));
     if (!kind) {
         stage_outcome_fail(outcome, STAGE_FAIL, "processing", "This worker has no stage \"%s\".", name);
         return;

@@ -5,6 +5,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -32,20 +33,44 @@ static void ceiling(int resource, rlim_t most)
     setrlimit(resource, &limit);
 }
 
-void lockdown_early(void)
+static void end_group(int number)
+{
+    kill(0, SIGKILL);
+}
+
+/* The parent's end is told by a signal that can be caught: SIGKILL would end us alone. */
+static void lead_group(void)
+{
+    pid_t parent = getppid();
+    setpgid(0, 0);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, end_group);
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    if (getppid() != parent)
+        _exit(EXIT_FAILURE);
+}
+
+void lockdown_early(bool exec)
 {
     ceiling(RLIMIT_CORE, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (nice(NICENESS) == -1) {
         /* -1 may also be the new niceness; either way there is nothing to do about it. */
     }
+    if (exec) {
+        lead_group();
+        return;
+    }
     /* Without privilege an own user namespace brings the right to an own network one; both need a process of one thread. */
     if (unshare(CLONE_NEWNET))
         unshare(CLONE_NEWUSER | CLONE_NEWNET);
 }
 
-void lockdown_late(void)
+void lockdown_late(bool exec)
 {
+    if (exec)
+        return;
     /* A write beyond the file size is then an error that the task reports, not a death. */
     signal(SIGXFSZ, SIG_IGN);
     ceiling(RLIMIT_FSIZE, STAGE_VALUE_MAX);

@@ -92,6 +92,16 @@ static void outfit_read(struct json_object *init, const struct frame *frame, str
     }
 }
 
+/* Programs are looked up, and find their home, as the server would. */
+static void environment_read(struct json_object *init)
+{
+    const char *path = path_in(init, "path"), *home = path_in(init, "home");
+    if (path)
+        setenv("PATH", path, 1);
+    if (home)
+        setenv("HOME", home, 1);
+}
+
 static int load(struct worker *worker, struct json_object *init, const struct stage_outfit *outfit, struct problem *problem)
 {
     struct json_object *names = json_get(init, "stages");
@@ -148,8 +158,12 @@ static int start(struct worker *worker)
     if (frame_receive(worker->socket, worker->room, &frame))
         return -1;
     JSON_OWNED struct json_object *init = json_parse(frame.head, &problem);
+    worker->exec = bytes_equal(json_get_bytes(init, "lock"), BYTES("exec"));
+    lockdown_early(worker->exec);
     if (init && bytes_equal(json_get_bytes(init, "frame"), BYTES("init"))) {
         outfit_read(init, &frame, &outfit);
+        if (worker->exec)
+            environment_read(init);
         load(worker, init, &outfit, &problem);
     } else {
         problem_set(&problem, "The worker's first frame is not init.");
@@ -160,7 +174,7 @@ static int start(struct worker *worker)
         send_frame(worker, (struct bytes){0});
         return -1;
     }
-    lockdown_late();
+    lockdown_late(worker->exec);
     return say_ready(worker, (double)(now_us(CLOCK_MONOTONIC) - began_us) / 1e6);
 }
 
@@ -245,7 +259,10 @@ static int say_outcome(struct job *job, struct stage_outcome *outcome)
     if (outcome->hit)
         json_put_flag(head, "hit", true);
     if (outcome->verdict != STAGE_DONE) {
-        json_put_text(head, "error", outcome->error.text);
+        buf_clear(&outcome->value);
+        buf_text(&outcome->value, outcome->error.text);
+        buf_put(&outcome->value, buf_bytes(&outcome->error_more));
+        json_put_bytes(head, "error", buf_bytes(&outcome->value));
         json_put_text(head, "error_type", outcome->error_type);
         json_put_text(head, "stage", job->stage);
         if (outcome->fail_job)
@@ -317,7 +334,6 @@ int worker_main(void)
         return 2;
     }
     child_tie(worker.socket);
-    lockdown_early();
     buf_init(&worker.head, LIMIT_FRAME_BYTES);
     worker.room = mem_new(LIMIT_FRAME_BYTES);
     int rc = start(&worker);
