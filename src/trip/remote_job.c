@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    POLL_EVERY_US = 10000000, POLL_MOST_US = 30000000,     /* when the stage says nothing */
+    POLL_EVERY_US = 2000000, POLL_MOST_US = 30000000,     /* when the stage says nothing */
     CALL_US = 30000000,                                    /* a poll that hangs longer is asked again */
     TIMEOUT_US_S = 3600,
     WOKEN_US = 100000,                                     /* between two polls, however many hooks come */
@@ -22,7 +22,7 @@ enum {
 
 /* ---- what every part uses ---- */
 
-struct bytes remote_name(const struct remote_job *job)
+struct bytes remote_job_name(const struct remote_job *job)
 {
     struct bytes name = json_get_bytes(job->step.stage, "name");
     return name.count ? name : BYTES("remote_job");
@@ -42,7 +42,7 @@ static void release(struct step *step)
     headers_free(&job->bare);
     headers_free(&job->start_headers);
     if (job->lookup)
-        remote_look_up(job, NULL, 0, NULL);
+        remote_job_look_up(job, NULL, 0, NULL);
     free(job->keys);
     free(job->hits);
     int *files[] = {&job->rows, &job->copying, &job->fetch.file};
@@ -53,16 +53,16 @@ static void release(struct step *step)
         blob_abandon(step_world(step)->blobs, &job->result_blob);
 }
 
-void remote_end(struct remote_job *job, const struct step_result *result)
+void remote_job_end(struct remote_job *job, const struct step_result *result)
 {
     timer_stop(step_world(&job->step)->loop, &job->limit);
     step_end(&job->step, result);
 }
 
-void remote_fail(struct remote_job *job, const char *type, bool retry, const char *format, ...)
+void remote_job_fail(struct remote_job *job, const char *type, bool retry, const char *format, ...)
 {
     char text[sizeof(struct problem)];
-    struct bytes name = remote_name(job);
+    struct bytes name = remote_job_name(job);
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -71,21 +71,21 @@ void remote_fail(struct remote_job *job, const char *type, bool retry, const cha
     step_fail(&job->step, type, retry, 0, "Stage %.*s: %s", BYTES_ARG(name), text);
 }
 
-void remote_fail_answer(struct remote_job *job, const struct fetch_answer *answer, const char *doing)
+void remote_job_fail_answer(struct remote_job *job, const struct fetch_answer *answer, const char *doing)
 {
     bool retry = step_may_retry(&job->step, answer, NULL);
     if (answer->end != FETCH_ANSWERED) {
         const char *type = answer->end == FETCH_TIMEOUT ? "timeout" : answer->end == FETCH_NETWORK ? "network" : "validation";
-        remote_fail(job, type, retry, "%s failed: %s", doing, answer->problem.text);
+        remote_job_fail(job, type, retry, "%s failed: %s", doing, answer->problem.text);
         return;
     }
     BUF_OWNED struct buf words;
     buf_init(&words, 1024);
     text_clean(&words, (struct bytes){answer->body.at, text_cut(answer->body, 240)});
-    remote_fail(job, "status", retry, "%s: %s answered %d%s%s", doing, job->step.host, answer->status, words.count ? ": " : ".", buf_z(&words));
+    remote_job_fail(job, "status", retry, "%s: %s answered %d%s%s", doing, job->step.host, answer->status, words.count ? ": " : ".", buf_z(&words));
 }
 
-bool remote_retries(const struct remote_job *job, const char *name)
+bool remote_job_retries(const struct remote_job *job, const char *name)
 {
     struct json_object *retry = json_get(job->step.stage, "retry"), *on = retry ? json_get(retry, "on") : NULL;
     for (size_t i = 0; on && json_object_is_type(on, json_type_array) && i < json_object_array_length(on); i++) {
@@ -96,7 +96,7 @@ bool remote_retries(const struct remote_job *job, const char *name)
     return false;
 }
 
-bool remote_transient(const struct fetch_answer *answer)
+bool remote_job_transient(const struct fetch_answer *answer)
 {
     if (answer->end != FETCH_ANSWERED)
         return answer->end == FETCH_NETWORK || answer->end == FETCH_TIMEOUT;
@@ -124,48 +124,57 @@ static void ask(struct remote_job *job, struct bytes stages, const struct bytes 
     step_variables(&job->step, buf_bytes(&more), &variables);
     struct ask_want want = {.stages = stages, .input_fd = file, .type = BYTES("application/json")};
     if (file < 0 && !step_input(&job->step, over ? *over : (struct bytes){0}, &want)) {
-        remote_fail(job, "processing", true, "what a worker was to look at could not be handed to it");
+        remote_job_fail(job, "processing", true, "what a worker was to look at could not be handed to it");
         return;
     }
     want.variables = buf_bytes(&variables);
     step_ask(&job->step, &want, got);
 }
 
-void remote_ask(struct remote_job *job, struct bytes stages, int file, ask_fn *got)
+void remote_job_ask(struct remote_job *job, struct bytes stages, int file, ask_fn *got)
 {
     ask(job, stages, NULL, file, (struct bytes){0}, got);
 }
 
-void remote_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got)
+void remote_job_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got)
 {
     ask(job, stages, &value, -1, (struct bytes){0}, got);
 }
 
-int remote_input(struct remote_job *job)
+int remote_job_input(struct remote_job *job)
 {
     return job->step.input_fd >= 0 ? fcntl(job->step.input_fd, F_DUPFD_CLOEXEC, 3) : -1;
 }
 
-void remote_eval(struct remote_job *job, const struct remote_program *programs, size_t count, const struct bytes *over, struct bytes response, ask_fn *got)
+static void eval(struct remote_job *job, struct bytes programs, const struct bytes *over, struct bytes response, ask_fn *got)
 {
     BUF_OWNED struct buf stages;
     buf_init(&stages, LIMIT_FRAME_BYTES);
     buf_text(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":{");
-    for (size_t i = 0; i < count; i++)
-        if (programs[i].text.count)
-            json_put_bytes(&stages, programs[i].name, programs[i].text);
+    buf_put(&stages, programs);
     buf_text(&stages, "}}}]");
     ask(job, buf_bytes(&stages), over, -1, response, got);
 }
 
-struct json_object *remote_answer(struct remote_job *job, const struct outcome *outcome, const char *doing)
+void remote_job_eval(struct remote_job *job, const struct remote_job_program *programs, size_t count, const struct bytes *over,
+                     struct bytes response, ask_fn *got)
+{
+    BUF_OWNED struct buf inside;
+    buf_init(&inside, LIMIT_FRAME_BYTES);
+    for (size_t i = 0; i < count; i++)
+        if (programs[i].text.count)
+            json_put_bytes(&inside, programs[i].name, programs[i].text);
+    eval(job, buf_bytes(&inside), over, response, got);
+}
+
+struct json_object *remote_job_answer(struct remote_job *job, const struct outcome *outcome, const char *doing)
 {
     if (outcome->verdict != VERDICT_DONE) {
         bool retry = outcome->verdict == VERDICT_RETRY;
         BUF_OWNED struct buf error;
         buf_init(&error, 1024);
         buf_put(&error, (struct bytes){outcome->error.at, text_cut(outcome->error, 400)});
-        remote_fail(job, retry ? "crash" : "expression", retry, "%s: %s", doing, buf_z(&error));
+        remote_job_fail(job, retry ? "crash" : "expression", retry, "%s: %s", doing, buf_z(&error));
         return NULL;
     }
     BUF_OWNED struct buf text;
@@ -174,7 +183,7 @@ struct json_object *remote_answer(struct remote_job *job, const struct outcome *
     struct json_object *tree = ask_value(step_world(&job->step)->blobs, outcome, &text) ? json_parse(buf_bytes(&text), &problem) : NULL;
     if (!tree || !json_object_is_type(tree, json_type_object)) {
         json_object_put(tree);
-        remote_fail(job, "expression", false, "%s: its expressions gave more than %d MiB", doing, LIMIT_ASK_BYTES >> 20);
+        remote_job_fail(job, "expression", false, "%s: its expressions gave more than %d MiB", doing, LIMIT_ASK_BYTES >> 20);
         return NULL;
     }
     return tree;
@@ -182,7 +191,7 @@ struct json_object *remote_answer(struct remote_job *job, const struct outcome *
 
 /* ---- calling ---- */
 
-const char *remote_method(struct json_object *of, const char *fallback)
+const char *remote_job_method(struct json_object *of, const char *fallback)
 {
     struct json_object *method = of ? json_get(of, "method") : NULL;
     return method && json_object_is_type(method, json_type_string) ? json_object_get_string(method) : fallback;
@@ -200,7 +209,7 @@ static bool has_type(const struct bytes *lines, size_t count)
 enum { LINES = 40 };
 
 /* False: the step has failed. Where another host is told by an answer, it gets no credentials, and it must not be one of ours. */
-static bool make_call(struct remote_job *job, const struct remote_call *call, struct buf *url, struct bytes *lines, struct step_call *ret)
+static bool make_call(struct remote_job *job, const struct remote_job_call *call, struct buf *url, struct bytes *lines, struct step_call *ret)
 {
     bool guarded = false, foreign = false;
     size_t count = 0;
@@ -220,7 +229,7 @@ static bool make_call(struct remote_job *job, const struct remote_call *call, st
     return true;
 }
 
-void remote_call(struct remote_job *job, const struct remote_call *call, fetch_fn *got)
+void remote_job_call(struct remote_job *job, const struct remote_job_call *call, fetch_fn *got)
 {
     BUF_OWNED struct buf url;
     struct bytes lines[LINES];
@@ -232,14 +241,14 @@ void remote_call(struct remote_job *job, const struct remote_call *call, fetch_f
 
 /* ---- calling it off ---- */
 
-void remote_cancel_program(const struct remote_job *job, struct buf *ret)
+void remote_job_cancel_program(const struct remote_job *job, struct buf *ret)
 {
-    struct bytes program = remote_text(json_get(job->with, "cancel"), "url");
+    struct bytes program = remote_job_text(json_get(job->with, "cancel"), "url");
     if (program.count)
         buf_print(ret, "try (\"" REMOTE_ID_MARK "\" as $id | (%.*s\n)) catch null", BYTES_ARG(program));
 }
 
-void remote_cancel_know(struct remote_job *job, struct bytes marked)
+void remote_job_cancel_know(struct remote_job *job, struct bytes marked)
 {
     buf_clear(&job->cancel);
     buf_put(&job->cancel, marked);
@@ -255,9 +264,9 @@ static void cancel(struct remote_job *job)
     buf_init(&url, LIMIT_BODY_BYTES);
     if (!job->cancel.count || !job->id.count)
         return;
-    remote_fill(buf_bytes(&job->cancel), BYTES(REMOTE_ID_MARK), buf_bytes(&job->id), &path);
-    struct remote_call wanted = {.method = remote_method(json_get(job->with, "cancel"), "POST"), .url = path.count ? buf_bytes(&path) : buf_bytes(&job->cancel),
-                                 .purpose = "cancel"};
+    remote_job_fill(buf_bytes(&job->cancel), BYTES(REMOTE_ID_MARK), buf_bytes(&job->id), &path);
+    struct remote_job_call wanted = {.method = remote_job_method(json_get(job->with, "cancel"), "POST"),
+                                     .url = path.count ? buf_bytes(&path) : buf_bytes(&job->cancel), .purpose = "cancel"};
     if (make_call(job, &wanted, &url, lines, &call))
         step_farewell(&job->step, &call);
 }
@@ -278,15 +287,15 @@ static void timed_out(struct remote_job *job)
     buf_print(&text, "%.*s was not ready %lld s after its start", BYTES_ARG(buf_bytes(&job->id)), (long long)(job->timeout_us / 1000000));
     if (job->word.count)
         buf_print(&text, "; the last word: %s", buf_z(&job->word));
-    bool again = remote_retries(job, "timeout");
+    bool again = remote_job_retries(job, "timeout");
     cancel(job);
     if (again) {
         job->round++;
         buf_clear(&job->id);
-        if (!remote_told(job))
+        if (!remote_job_told(job))
             return;
     }
-    remote_fail(job, "timeout", again, "%s", buf_z(&text));
+    remote_job_fail(job, "timeout", again, "%s", buf_z(&text));
 }
 
 static void limit_over(struct timer *timer)
@@ -307,7 +316,7 @@ static void waited(struct step *step)
     job->again(step);
 }
 
-void remote_wait(struct remote_job *job, int64_t retry_after_us, void (*again)(struct step *step))
+void remote_job_wait(struct remote_job *job, int64_t retry_after_us, void (*again)(struct step *step))
 {
     int64_t left = left_us(job);
     if (left <= 0) {
@@ -326,17 +335,17 @@ void remote_wait(struct remote_job *job, int64_t retry_after_us, void (*again)(s
     step_sleep(&job->step, delay < left ? delay : left, waited);
 }
 
-void remote_unknown(struct remote_job *job, void (*again)(struct step *step))
+void remote_job_unknown(struct remote_job *job, void (*again)(struct step *step))
 {
     int64_t now = loop_now_us(step_world(&job->step)->loop), patience = job->every_us[1] * 4;
     patience = patience < UNKNOWN_MIN_US ? UNKNOWN_MIN_US : patience > UNKNOWN_MAX_US ? UNKNOWN_MAX_US : patience;
     if (!job->unknown_us)
         job->unknown_us = now;
     if (now - job->unknown_us > patience)
-        remote_fail(job, "remote", false, "%.*s is not known at %s (404 for %lld s)", BYTES_ARG(buf_bytes(&job->id)),
+        remote_job_fail(job, "remote", false, "%.*s is not known at %s (404 for %lld s)", BYTES_ARG(buf_bytes(&job->id)),
                     job->step.host, (long long)(patience / 1000000));
     else
-        remote_wait(job, 0, again);
+        remote_job_wait(job, 0, again);
 }
 
 /* ---- polling ---- */
@@ -356,21 +365,21 @@ static void told_failed(struct remote_job *job, struct json_object *error)
     BUF_OWNED struct buf id;
     buf_init(&id, 1024);
     buf_put(&id, buf_bytes(&job->id));
-    bool again = remote_retries(job, "failed");
+    bool again = remote_job_retries(job, "failed");
     if (again) {
         job->round++;
         buf_clear(&job->id);
-        if (!remote_told(job))
+        if (!remote_job_told(job))
             return;
     }
-    remote_fail(job, "remote", again, "%s has failed: %s", buf_z(&id), text.count ? buf_z(&text) : "no reason was given");
+    remote_job_fail(job, "remote", again, "%s has failed: %s", buf_z(&id), text.count ? buf_z(&text) : "no reason was given");
 }
 
 static bool matches(const struct remote_job *job, const char *name, struct json_object *state, const char *const *usual)
 {
     struct json_object *poll = json_get(job->with, "poll"), *list = json_get(poll, name);
     if (list)
-        return remote_among(list, state);
+        return remote_job_among(list, state);
     const char *text = state && json_object_is_type(state, json_type_string) ? json_object_get_string(state) : NULL;
     for (; text && usual && *usual; usual++)
         if (strcmp(*usual, text) == 0)
@@ -385,12 +394,12 @@ static void said(struct remote_job *job, struct json_object *state, struct json_
     if (matches(job, "failed", state, failed)) {
         told_failed(job, error);
     } else if (matches(job, "done", state, done) || matches(job, "partial", state, NULL)) {
-        remote_go_fetch(job);
+        remote_job_go_fetch(job);
     } else {
         buf_clear(&job->word);
         buf_put(&job->word, (struct bytes){job->poll.at, text_cut(buf_bytes(&job->poll), 200)});
         buf_clear(&job->poll);
-        remote_wait(job, 0, poll_now);
+        remote_job_wait(job, 0, poll_now);
     }
 }
 
@@ -398,10 +407,10 @@ static void state_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
     if (outcome->verdict != VERDICT_DONE) {        /* a worker's crash must not cost a job that is being paid for */
-        remote_wait(job, 0, poll_now);
+        remote_job_wait(job, 0, poll_now);
         return;
     }
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "reading its state");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "reading its state");
     if (answer)
         said(job, json_get(answer, "state"), json_get(answer, "error"));
 }
@@ -418,14 +427,14 @@ static struct bytes lenient(struct buf *buf, struct bytes program, struct bytes 
 static void read_state(struct remote_job *job, struct bytes body)
 {
     struct json_object *poll = json_get(job->with, "poll");
-    struct bytes state = remote_text(poll, "state"), error = remote_text(poll, "error");
+    struct bytes state = remote_job_text(poll, "state"), error = remote_job_text(poll, "error");
     job->delay_us = job->delay_us ? job->delay_us : job->every_us[0];
     buf_clear(&job->poll);
-    remote_json_of(body, &job->poll);
+    remote_job_json_of(body, &job->poll);
     struct problem problem = {0};
     JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->poll), &problem);
     struct json_object *now = NULL, *why = NULL;
-    if (remote_path(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_path(tree, error, &why))) {
+    if (remote_job_walk(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_job_walk(tree, error, &why))) {
         static const char *const names[] = {"error_message", "error", "message"};
         for (size_t i = 0; !error.count && !why && i < sizeof names / sizeof *names; i++)
             why = tree && json_object_is_type(tree, json_type_object) ? json_get(tree, names[i]) : NULL;
@@ -435,10 +444,10 @@ static void read_state(struct remote_job *job, struct bytes body)
     BUF_OWNED struct buf first, second;
     buf_init(&first, LIMIT_BODY_BYTES);
     buf_init(&second, LIMIT_BODY_BYTES);
-    struct remote_program programs[] = {
+    struct remote_job_program programs[] = {
         {"state", lenient(&first, state, BYTES(".status"))}, {"error", lenient(&second, error, BYTES(".error_message // .error // .message"))}};
     struct bytes over = buf_bytes(&job->poll);
-    remote_eval(job, programs, 2, &over, (struct bytes){0}, state_got);
+    remote_job_eval(job, programs, 2, &over, (struct bytes){0}, state_got);
 }
 
 static void poll_got(void *data, struct fetch_answer *answer)
@@ -448,16 +457,16 @@ static void poll_got(void *data, struct fetch_answer *answer)
         job->unknown_us = 0;
         read_state(job, answer->body);
     } else if (answer->end == FETCH_ANSWERED && answer->status == 404) {
-        remote_unknown(job, poll_now);
-    } else if (remote_transient(answer)) {
+        remote_job_unknown(job, poll_now);
+    } else if (remote_job_transient(answer)) {
         buf_clear(&job->word);
         if (answer->end == FETCH_ANSWERED)
             buf_print(&job->word, "status %d", answer->status);
         else
             buf_text(&job->word, answer->problem.text);
-        remote_wait(job, answer->retry_after_us, poll_now);
+        remote_job_wait(job, answer->retry_after_us, poll_now);
     } else {
-        remote_fail_answer(job, answer, "asking how it stands");
+        remote_job_fail_answer(job, answer, "asking how it stands");
     }
 }
 
@@ -467,36 +476,36 @@ static void poll_now(struct step *step)
     struct json_object *poll = json_get(job->with, "poll");
     job->polls++;
     job->polled_us = loop_now_us(step_world(step)->loop);
-    bool inside = !remote_text(json_get(job->with, "fetch"), "url").count;       /* the rows come with it */
+    bool inside = !remote_job_text(json_get(job->with, "fetch"), "url").count;       /* the rows come with it */
     char purpose[32];          /* a poll that is a POST must not get the last one's answer again */
     snprintf(purpose, sizeof purpose, "poll-%lld", (long long)loop_wall_us(step_world(step)->loop));
-    remote_call(job, &(struct remote_call){
-        .method = remote_method(poll, "GET"), .purpose = purpose, .url = buf_bytes(&job->url), .body = buf_bytes(&job->body),
+    remote_job_call(job, &(struct remote_job_call){
+        .method = remote_job_method(poll, "GET"), .purpose = purpose, .url = buf_bytes(&job->url), .body = buf_bytes(&job->body),
         .timeout_us = json_get_int(poll, "timeout_us", CALL_US), .answer_max = inside ? LIMIT_ASK_BYTES : LIMIT_BODY_BYTES * 16}, poll_got);
 }
 
 static void urls_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making the address to poll");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making the address to poll");
     if (!answer)
         return;
     buf_clear(&job->url);
     buf_clear(&job->body);
     buf_put(&job->url, json_get_bytes(answer, "url"));
     if (json_get(answer, "cancel"))
-        remote_cancel_know(job, json_get_bytes(answer, "cancel"));
+        remote_job_cancel_know(job, json_get_bytes(answer, "cancel"));
     if (json_get(answer, "body"))
         json_tree(&job->body, json_get(answer, "body"));
     if (!json_get(job->with, "poll"))
-        remote_go_fetch(job);
+        remote_job_go_fetch(job);
     else if (job->url.count)
         poll_now(&job->step);
     else
-        remote_fail(job, "expression", false, "poll.url gave no address");
+        remote_job_fail(job, "expression", false, "poll.url gave no address");
 }
 
-void remote_go_poll(struct remote_job *job)
+void remote_job_go_poll(struct remote_job *job)
 {
     struct json_object *poll = json_get(job->with, "poll");
     BUF_OWNED struct buf cancel;
@@ -505,12 +514,13 @@ void remote_go_poll(struct remote_job *job)
     job->delay_us = job->every_us[0];
     timer_start(step_world(&job->step)->loop, &job->limit, (left > 0 ? left : 0) + GRACE_US, limit_over);
     buf_init(&cancel, LIMIT_BODY_BYTES);
-    remote_cancel_program(job, &cancel);
-    struct remote_program programs[] = {{"url", remote_text(poll, "url")}, {"body", remote_text(poll, "body")}, {"cancel", buf_bytes(&cancel)}};
+    remote_job_cancel_program(job, &cancel);
+    struct remote_job_program programs[] = {{"url", remote_job_text(poll, "url")}, {"body", remote_job_text(poll, "body")},
+                                            {"cancel", buf_bytes(&cancel)}};
     if (!poll && !cancel.count)
-        remote_go_fetch(job);
+        remote_job_go_fetch(job);
     else
-        remote_eval(job, programs, 3, NULL, (struct bytes){0}, urls_got);
+        remote_job_eval(job, programs, 3, NULL, (struct bytes){0}, urls_got);
 }
 
 /* ---- the kind ---- */
@@ -525,7 +535,39 @@ static void adopt(struct remote_job *job, struct json_object *remote)
     int64_t now = loop_wall_us(step_world(&job->step)->loop);
     job->since_us = json_get_int(remote, "since", now);
     job->deadline_us = json_get_int(remote, "deadline", job->since_us + job->timeout_us);
-    remote_go_poll(job);
+    remote_job_go_poll(job);
+}
+
+static void go(struct remote_job *job)
+{
+    struct problem problem = {0};
+    JSON_OWNED struct json_object *remote = job->step.remote.count ? json_parse(job->step.remote, &problem) : NULL;
+    job->round = remote ? (uint32_t)json_get_int(remote, "round", 0) : 0;
+    if (remote && json_get(remote, "id"))
+        adopt(job, remote);
+    else
+        remote_job_begin_new(job);
+}
+
+static void headers_got(void *data, const struct outcome *outcome)
+{
+    struct remote_job *job = data;
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making its headers");
+    struct json_object *of_start = json_get(json_get(job->with, "start"), "headers");
+    if (!answer)
+        return;
+    json_object_object_foreach(answer, key, value) {
+        const char *name = key + strlen("header ");
+        if (!json_object_is_type(value, json_type_string))
+            continue;
+        struct bytes text = {json_object_get_string(value), (size_t)json_object_get_string_len(value)};
+        struct headers *to[] = {of_start && json_get(of_start, name) ? &job->start_headers : &job->headers, &job->bare};
+        for (size_t i = 0; i < (to[0] == &job->headers ? 2 : 1); i++) {
+            headers_add(to[i], name, text);
+            headers_done(to[i]);
+        }
+    }
+    go(job);
 }
 
 static void begin(struct step *step)
@@ -551,13 +593,14 @@ static void begin(struct step *step)
     job->every_us[0] = job->every_us[0] < 1000 ? 1000 : job->every_us[0];
     job->every_us[1] = job->every_us[1] < job->every_us[0] ? job->every_us[0] : job->every_us[1];
     job->timeout_us = json_get_int(step->stage, "timeout_us", TIMEOUT_US_S * 1000000LL);
-    struct problem problem = {0};
-    JSON_OWNED struct json_object *remote = step->remote.count ? json_parse(step->remote, &problem) : NULL;
-    job->round = remote ? (uint32_t)json_get_int(remote, "round", 0) : 0;
-    if (remote && json_get(remote, "id"))
-        adopt(job, remote);
+    BUF_OWNED struct buf programs;
+    buf_init(&programs, LIMIT_BODY_BYTES);
+    step_header_programs(json_get(job->with, "headers"), &programs);
+    step_header_programs(more, &programs);
+    if (programs.count)
+        eval(job, buf_bytes(&programs), NULL, (struct bytes){0}, headers_got);
     else
-        remote_begin_new(job);
+        go(job);
 }
 
 static void stop(struct step *step, bool for_good)

@@ -1,5 +1,5 @@
-/* Fetching what a remote job made: one answer, pages that name the next one, or parts that are counted first; then the same for each of `also`. A body is
- * in a file before anything is read out of it, by a worker. One that ends too soon is fetched again. */
+/* Fetching what a remote job made: one answer, pages that name the next one, or parts that are counted first; then the same for each of `also`. A
+ * body is in a file before anything is read out of it, by a worker. One that ends too soon is fetched again. */
 #include "trip/remote_job.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@ static void sources_next(struct remote_job *job)
 
 static void page_next(struct remote_job *job, struct json_object *next)
 {
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     BUF_OWNED struct buf at, text;
     buf_init(&at, LIMIT_BODY_BYTES);
     buf_init(&text, LIMIT_BODY_BYTES);
@@ -34,13 +34,14 @@ static void page_next(struct remote_job *job, struct json_object *next)
         sources_next(job);
         return;
     }
-    struct bytes param = remote_text(json_get(fetch->source, "page"), "param"), value = buf_bytes(&text);
+    struct bytes param = remote_job_text(json_get(fetch->source, "page"), "param"), value = buf_bytes(&text);
     bool whole = !param.count || bytes_start(value, BYTES("http://")) || bytes_start(value, BYTES("https://"));
     buf_put(&at, whole ? value : buf_bytes(&fetch->url));
     if (!whole)
-        remote_param(&at, param, value);
+        remote_job_param(&at, param, value);
     if (bytes_equal(buf_bytes(&at), buf_bytes(&fetch->at)) || fetch->pages >= PAGES_MAX) {
-        remote_fail(job, "remote", false, "its pages never end: after %lld of them the next one is %.200s", (long long)fetch->pages, buf_z(&text));
+        remote_job_fail(job, "remote", false, "its pages never end: after %lld of them the next one is %.200s", (long long)fetch->pages,
+                        buf_z(&text));
         return;
     }
     buf_clear(&fetch->at);
@@ -51,27 +52,27 @@ static void page_next(struct remote_job *job, struct json_object *next)
 static void next_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "finding the next page");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "finding the next page");
     if (answer)
         page_next(job, json_get(answer, "next"));
 }
 
 static void part_at(struct remote_job *job)
 {
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     struct json_object *parts = json_get(fetch->source, "parts");
-    struct bytes param = remote_text(parts, "param");
+    struct bytes param = remote_job_text(parts, "param");
     char number[24];
     snprintf(number, sizeof number, "%lld", (long long)fetch->part);
     buf_clear(&fetch->at);
     buf_put(&fetch->at, buf_bytes(&fetch->url));
-    remote_param(&fetch->at, param.count ? param : BYTES("part"), bytes_of(number));
+    remote_job_param(&fetch->at, param.count ? param : BYTES("part"), bytes_of(number));
 }
 
 static void page_added(struct remote_job *job)
 {
-    struct remote_fetch *fetch = &job->fetch;
-    struct bytes next = remote_text(json_get(fetch->source, "page"), "next");
+    struct remote_job_fetch *fetch = &job->fetch;
+    struct bytes next = remote_job_text(json_get(fetch->source, "page"), "next");
     int file = fetch->file;
     fetch->file = -1;
     fetch->pages++;
@@ -86,7 +87,7 @@ static void page_added(struct remote_job *job)
         buf_text(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":{");
         json_put_bytes(&stages, "next", next);
         buf_text(&stages, "}}}]");
-        remote_ask(job, buf_bytes(&stages), file, next_got);
+        remote_job_ask(job, buf_bytes(&stages), file, next_got);
     } else {
         if (file >= 0)
             close(file);
@@ -101,9 +102,9 @@ static void spoiled(struct remote_job *job, const char *type, const char *words)
         close(job->fetch.file);
     job->fetch.file = -1;
     if (++job->fetch.spoiled < SPOILED_MAX)
-        remote_wait(job, 0, page_call);
+        remote_job_wait(job, 0, page_call);
     else
-        remote_fail(job, type, true, "what it made could not be read, %d times: %s", SPOILED_MAX, words);
+        remote_job_fail(job, type, true, "what it made could not be read, %d times: %s", SPOILED_MAX, words);
 }
 
 static void rows_got(void *data, const struct outcome *outcome)
@@ -113,9 +114,9 @@ static void rows_got(void *data, const struct outcome *outcome)
     buf_init(&words, 1024);
     buf_put(&words, (struct bytes){outcome->error.at, outcome->error.count < 300 ? outcome->error.count : 300});
     if (outcome->verdict == VERDICT_DONE)
-        remote_rows_add(job, outcome, page_added);
+        remote_job_rows_add(job, outcome, page_added);
     else if (bytes_equal(outcome->error_type, BYTES("expression")))
-        remote_fail(job, "expression", false, "reading its rows: %s", buf_z(&words));
+        remote_job_fail(job, "expression", false, "reading its rows: %s", buf_z(&words));
     else
         spoiled(job, "remote", buf_z(&words));
 }
@@ -126,13 +127,13 @@ static void ask_rows(struct remote_job *job, int file)
     BUF_OWNED struct buf stages;
     buf_init(&stages, LIMIT_BODY_BYTES);
     buf_text(&stages, "[{\"stage\":\"rows\",\"with\":{");
-    if (remote_text(source, "as").count)
-        json_put_bytes(&stages, "as", remote_text(source, "as"));
-    if (remote_text(source, "unwrap").count)
-        json_put_bytes(&stages, "unwrap", remote_text(source, "unwrap"));
+    if (remote_job_text(source, "as").count)
+        json_put_bytes(&stages, "as", remote_job_text(source, "as"));
+    if (remote_job_text(source, "unwrap").count)
+        json_put_bytes(&stages, "unwrap", remote_job_text(source, "unwrap"));
     buf_text(&stages, "}}]");
-    remote_rows_begin(job);
-    remote_ask(job, buf_bytes(&stages), file, rows_got);
+    remote_job_rows_begin(job);
+    remote_job_ask(job, buf_bytes(&stages), file, rows_got);
 }
 
 /* ---- calling for it ---- */
@@ -141,7 +142,7 @@ static bool not_yet(struct remote_job *job, int status)
 {
     struct json_object *list = json_get(job->fetch.source, "retry_on");
     JSON_OWNED struct json_object *said = json_object_new_int(status);
-    return list ? remote_among(list, said) : status == 202;
+    return list ? remote_job_among(list, said) : status == 202;
 }
 
 static void count_parts(struct remote_job *job, struct bytes body);
@@ -149,14 +150,14 @@ static void count_parts(struct remote_job *job, struct bytes body);
 static void page_got(void *data, struct fetch_answer *answer)
 {
     struct remote_job *job = data;
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     bool good = answer->end == FETCH_ANSWERED && answer->status / 100 == 2, wait = answer->end == FETCH_ANSWERED && not_yet(job, answer->status);
     if (answer->file >= 0 && (wait || !good || fetch->counting)) {
         close(answer->file);
         answer->file = -1;
     }
     if (wait) {
-        remote_wait(job, answer->retry_after_us, page_call);
+        remote_job_wait(job, answer->retry_after_us, page_call);
     } else if (good && fetch->counting) {
         count_parts(job, answer->body);
     } else if (good && answer->file < 0) {
@@ -166,25 +167,25 @@ static void page_got(void *data, struct fetch_answer *answer)
         fetch->file = fcntl(answer->file, F_DUPFD_CLOEXEC, 3);
         ask_rows(job, answer->file);
     } else if (answer->end == FETCH_ANSWERED && answer->status == 404) {
-        remote_unknown(job, page_call);
+        remote_job_unknown(job, page_call);
     } else if (answer->end == FETCH_NETWORK) {
         spoiled(job, "network", answer->problem.text);
-    } else if (remote_transient(answer)) {
-        remote_wait(job, answer->retry_after_us, page_call);
+    } else if (remote_job_transient(answer)) {
+        remote_job_wait(job, answer->retry_after_us, page_call);
     } else {
-        remote_fail_answer(job, answer, "fetching what it made");
+        remote_job_fail_answer(job, answer, "fetching what it made");
     }
 }
 
 static void page_call(struct step *step)
 {
     struct remote_job *job = (struct remote_job *)step;
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     char purpose[48];
     snprintf(purpose, sizeof purpose, "fetch-%lld-%u", (long long)loop_wall_us(step_world(step)->loop), ++job->fetches);
-    remote_call(job, &(struct remote_call){
-        .method = remote_method(fetch->source, "GET"), .url = buf_bytes(&fetch->at), .body = buf_bytes(&fetch->body), .purpose = purpose,
-        .bare = bytes_equal(remote_text(fetch->source, "auth"), BYTES("none")), .spool = !fetch->counting,
+    remote_job_call(job, &(struct remote_job_call){
+        .method = remote_job_method(fetch->source, "GET"), .url = buf_bytes(&fetch->at), .body = buf_bytes(&fetch->body), .purpose = purpose,
+        .bare = bytes_equal(remote_job_text(fetch->source, "auth"), BYTES("none")), .spool = !fetch->counting,
         .timeout_us = json_get_int(fetch->source, "timeout_us", FETCH_US),
         .answer_max = fetch->counting ? LIMIT_BODY_BYTES : json_get_int(fetch->source, "max_bytes", FETCH_BYTES_MAX)}, page_got);
 }
@@ -193,12 +194,12 @@ static void page_call(struct step *step)
 
 static void parts_counted(struct remote_job *job, struct json_object *count)
 {
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     fetch->counting = false;
     fetch->parts = count ? json_object_get_int64(count) : 0;
     fetch->part = json_get_int(json_get(fetch->source, "parts"), "from", 1);
     if (fetch->parts < 0 || fetch->parts > PAGES_MAX) {
-        remote_fail(job, "remote", false, "it has %lld parts: at most %d are fetched", (long long)fetch->parts, PAGES_MAX);
+        remote_job_fail(job, "remote", false, "it has %lld parts: at most %d are fetched", (long long)fetch->parts, PAGES_MAX);
         return;
     }
     if (!fetch->parts) {           /* it is not cut */
@@ -213,7 +214,7 @@ static void parts_counted(struct remote_job *job, struct json_object *count)
 static void count_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "counting its parts");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "counting its parts");
     if (answer)
         parts_counted(job, json_get(answer, "count"));
 }
@@ -221,12 +222,12 @@ static void count_got(void *data, const struct outcome *outcome)
 static void count_parts(struct remote_job *job, struct bytes body)
 {
     BUF_OWNED struct buf text;
-    struct bytes program = remote_text(json_get(job->fetch.source, "parts"), "count");
+    struct bytes program = remote_job_text(json_get(job->fetch.source, "parts"), "count");
     buf_init(&text, LIMIT_BODY_BYTES * 2);
-    remote_json_of(body, &text);
+    remote_job_json_of(body, &text);
     struct bytes over = buf_bytes(&text);
-    struct remote_program programs[] = {{"count", program.count ? program : BYTES("if type == \"object\" then (.parts // .count) else . end")}};
-    remote_eval(job, programs, 1, &over, (struct bytes){0}, count_got);
+    struct remote_job_program programs[] = {{"count", program.count ? program : BYTES("if type == \"object\" then (.parts // .count) else . end")}};
+    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, count_got);
 }
 
 /* ---- one source after another ---- */
@@ -234,8 +235,8 @@ static void count_parts(struct remote_job *job, struct bytes body)
 static void source_made(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    struct remote_fetch *fetch = &job->fetch;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making the address to fetch from");
+    struct remote_job_fetch *fetch = &job->fetch;
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making the address to fetch from");
     if (!answer)
         return;
     struct json_object *parts = json_get(fetch->source, "parts");
@@ -245,7 +246,7 @@ static void source_made(void *data, const struct outcome *outcome)
         return;
     }
     if (!url.count) {
-        remote_fail(job, "expression", false, "fetch.url gave no address");
+        remote_job_fail(job, "expression", false, "fetch.url gave no address");
         return;
     }
     buf_put(&fetch->url, url);
@@ -271,17 +272,17 @@ static void inline_rows(struct remote_job *job, struct bytes program)
     buf_print(&whole, "(%.*s\n) | if type == \"array\" then . elif . == null then [] else [.] end", BYTES_ARG(program));
     json_put_bytes(&stages, "program", buf_bytes(&whole));
     buf_text(&stages, "}}]");
-    remote_rows_begin(job);
-    remote_ask_over(job, buf_bytes(&stages), over, rows_got);
+    remote_job_rows_begin(job);
+    remote_job_ask_over(job, buf_bytes(&stages), over, rows_got);
 }
 
 static void source_begin(struct remote_job *job)
 {
-    struct remote_fetch *fetch = &job->fetch;
+    struct remote_job_fetch *fetch = &job->fetch;
     struct json_object *also = json_get(job->with, "also");
     size_t count = also && json_object_is_type(also, json_type_array) ? json_object_array_length(also) : 0;
     if (fetch->index > count) {
-        remote_finish(job);
+        remote_job_finish(job);
         return;
     }
     fetch->source = fetch->index ? json_object_array_get_idx(also, fetch->index - 1) : json_get(job->with, "fetch");
@@ -291,17 +292,17 @@ static void source_begin(struct remote_job *job)
     buf_clear(&fetch->body);
     buf_clear(&fetch->at);
     job->delay_us = job->every_us[0];
-    struct bytes inside = remote_text(fetch->source, "inline"), url = remote_text(fetch->source, "url");
+    struct bytes inside = remote_job_text(fetch->source, "inline"), url = remote_job_text(fetch->source, "url");
     if (!url.count) {
         inline_rows(job, inside.count ? inside : BYTES("."));
         return;
     }
-    struct remote_program programs[] = {
-        {"url", url}, {"body", remote_text(fetch->source, "body")}, {"parts", remote_text(json_get(fetch->source, "parts"), "url")}};
-    remote_eval(job, programs, 3, NULL, (struct bytes){0}, source_made);
+    struct remote_job_program programs[] = {
+        {"url", url}, {"body", remote_job_text(fetch->source, "body")}, {"parts", remote_job_text(json_get(fetch->source, "parts"), "url")}};
+    remote_job_eval(job, programs, 3, NULL, (struct bytes){0}, source_made);
 }
 
-void remote_go_fetch(struct remote_job *job)
+void remote_job_go_fetch(struct remote_job *job)
 {
     struct loop *loop = step_world(&job->step)->loop;
     int64_t now = loop_wall_us(loop);

@@ -1,5 +1,5 @@
-/* From rows to the result. What was fetched grows in a file in memory, {"rows":[[…],…],"inputs":…,"hits":[…]}, which a worker joins in one go: rows go
- * to their inputs by key, error rows and inputs without a row become ROW_FAILED. Then the good ones are kept in the cache, one key each. */
+/* From rows to the result. What was fetched grows in a file in memory, {"rows":[[…],…],"inputs":…,"hits":[…]}, which a worker joins in one go: rows
+ * go to their inputs by key, error rows and inputs without a row become ROW_FAILED. Then the good ones are kept in the cache, one key each. */
 #include "trip/remote_job.h"
 
 #include "base/mem.h"
@@ -27,10 +27,10 @@ static bool put(struct remote_job *job, struct bytes text)
 
 static void no_room(struct remote_job *job)
 {
-    remote_fail(job, "processing", true, "there is no memory for its rows");
+    remote_job_fail(job, "processing", true, "there is no memory for its rows");
 }
 
-void remote_rows_begin(struct remote_job *job)
+void remote_job_rows_begin(struct remote_job *job)
 {
     if (job->rows >= 0)
         return;
@@ -67,7 +67,7 @@ static void copy(struct remote_job *job, int file, void (*done)(struct remote_jo
     copy_turn(&job->step);
 }
 
-void remote_rows_add(struct remote_job *job, const struct outcome *outcome, void (*added)(struct remote_job *job))
+void remote_job_rows_add(struct remote_job *job, const struct outcome *outcome, void (*added)(struct remote_job *job))
 {
     struct blobs *blobs = step_world(&job->step)->blobs;
     int file = outcome->blob ? blob_open(blobs, outcome->blob) : -1;
@@ -92,7 +92,7 @@ static void over(struct remote_job *job)
 {
     struct step_result result = {.value = buf_bytes(&job->result), .blob = job->has_blob ? &job->result_blob : NULL};
     job->has_blob = false;         /* whoever hears of it has the pin */
-    remote_end(job, &result);
+    remote_job_end(job, &result);
 }
 
 /* One element after the other of an array that is known to be good JSON in one line. */
@@ -154,7 +154,7 @@ static void keep_rows(struct remote_job *job, struct bytes rows, const struct sh
         }
         last = row;
         bool ends = i + 1 == count || memcmp(&keys[i], &keys[i + 1], sizeof *keys) != 0;
-        if (!ends || remote_no_key(&keys[i]))
+        if (!ends || remote_job_no_key(&keys[i]))
             continue;
         json_close(&group, ']');
         if (buf_ok(&group))
@@ -183,7 +183,7 @@ static void result_keys_got(void *data, const struct outcome *outcome)
         close(file);
     if (count && buf_ok(&rows) && (!job->has_blob || rows.count)) {
         MEM_OWNED struct sha *shas = mem_new(count * sizeof *shas);
-        remote_keys(job, keys, shas);
+        remote_job_keys(job, keys, shas);
         keep_rows(job, job->has_blob ? buf_bytes(&rows) : buf_bytes(&job->result), shas, count);
     }
     over(job);
@@ -192,7 +192,7 @@ static void result_keys_got(void *data, const struct outcome *outcome)
 static void ask_result_keys(struct remote_job *job)
 {
     BUF_OWNED struct buf program, stages;
-    struct bytes key = remote_row_key(job);
+    struct bytes key = remote_job_row_key(job);
     buf_init(&program, LIMIT_BODY_BYTES);
     buf_init(&stages, LIMIT_BODY_BYTES);
     buf_print(&program, "map(if type == \"object\" and has(\"" ROW_FAILED "\") then null else (try (%.*s\n) catch null) end)", BYTES_ARG(key));
@@ -203,9 +203,9 @@ static void ask_result_keys(struct remote_job *job)
     if (job->has_blob && file < 0)
         over(job);
     else if (file >= 0)
-        remote_ask(job, buf_bytes(&stages), file, result_keys_got);
+        remote_job_ask(job, buf_bytes(&stages), file, result_keys_got);
     else
-        remote_ask_over(job, buf_bytes(&stages), buf_bytes(&job->result), result_keys_got);
+        remote_job_ask_over(job, buf_bytes(&stages), buf_bytes(&job->result), result_keys_got);
 }
 
 /* ---- the join ---- */
@@ -215,7 +215,7 @@ static void joined(void *data, const struct outcome *outcome)
     struct remote_job *job = data;
     if (outcome->verdict != VERDICT_DONE) {
         bool retry = outcome->verdict == VERDICT_RETRY;
-        remote_fail(job, retry ? "crash" : "expression", retry, "joining rows to inputs: %.*s",
+        remote_job_fail(job, retry ? "crash" : "expression", retry, "joining rows to inputs: %.*s",
                     (int)(outcome->error.count < 300 ? outcome->error.count : 300), outcome->error.at ? outcome->error.at : "");
         return;
     }
@@ -223,7 +223,7 @@ static void joined(void *data, const struct outcome *outcome)
     job->has_blob = outcome->blob != NULL;
     if (outcome->blob)
         job->result_blob = *outcome->blob;
-    bool keeps = remote_text(json_get(job->step.stage, "cache"), "row_key").count && step_world(&job->step)->store;
+    bool keeps = remote_job_text(json_get(job->step.stage, "cache"), "row_key").count && step_world(&job->step)->store;
     if (keeps && job->rows_count)
         ask_result_keys(job);
     else
@@ -231,17 +231,18 @@ static void joined(void *data, const struct outcome *outcome)
 }
 
 static const char CLEAN[] =
-    "def remote_clean: . as $row | ((try (%.*s\n) catch null) // null) as $error | if $error == null then .\n"
+    "def remote_job_clean: . as $row | ((try (%.*s\n) catch null) // null) as $error | if $error == null then .\n"
     "  else {\"" ROW_FAILED "\": ({error: ($error | if type == \"string\" then . else tojson end), error_type: \"remote\"}\n"
     "    + (if ($row | type) == \"object\" and $row.error_code != null then {error_code: $row.error_code} else {} end)),\n"
     "    input: (if ($row | type) == \"object\" and ($row | has(\"input\")) then $row.input else $row end)} end;\n";
 static const char ERROR[] =
-    "if type == \"object\" then (.error | if (type == \"string\" and . != \"\") or type == \"object\" or . == true then . else null end) else null end";
+    "if type == \"object\" then\n"
+    "  (.error | if (type == \"string\" and . != \"\") or type == \"object\" or . == true then . else null end) else null end";
 static const char JOIN[] =
     "def row_key: (try (%.*s\n) catch null) | tojson;\n"
     "def input_key: (try (%.*s\n) catch null) | tojson;\n"
     ". as $in | (.inputs | if type == \"array\" then . else [.] end) as $inputs\n"
-    "| (reduce .rows[][] as $row ({}; .[$row | row_key] += [$row | remote_clean])) as $rows\n"
+    "| (reduce .rows[][] as $row ({}; .[$row | row_key] += [$row | remote_job_clean])) as $rows\n"
     "| ($inputs | map(input_key)) as $keys\n"
     "| (reduce $keys[] as $key ({}; .[$key] = true)) as $known\n"
     "| [range(0; $inputs | length) as $i | ($in.hits[$i] // (if $keys[$i] == \"null\" then null else $rows[$keys[$i]] end)) as $found\n"
@@ -252,20 +253,20 @@ static const char JOIN[] =
 static void ask_join(struct remote_job *job)
 {
     BUF_OWNED struct buf program, stages;
-    struct bytes error = remote_text(job->with, "row_error"), row = remote_row_key(job), input = remote_input_key(job);
+    struct bytes error = remote_job_text(job->with, "row_error"), row = remote_job_row_key(job), input = remote_job_input_key(job);
     buf_init(&program, LIMIT_BODY_BYTES);
     buf_init(&stages, LIMIT_BODY_BYTES * 2);
     buf_print(&program, CLEAN, BYTES_ARG(error.count ? error : BYTES(ERROR)));
     if (row.count)
         buf_print(&program, JOIN, BYTES_ARG(row), BYTES_ARG(input));
     else
-        buf_text(&program, "[.rows[][] | remote_clean]");
+        buf_text(&program, "[.rows[][] | remote_job_clean]");
     buf_text(&stages, "[{\"stage\":\"jq\",\"with\":{");
     json_put_bytes(&stages, "program", buf_bytes(&program));
     buf_text(&stages, "}}]");
     int file = job->rows;
     job->rows = -1;
-    remote_ask(job, buf_bytes(&stages), file, joined);
+    remote_job_ask(job, buf_bytes(&stages), file, joined);
 }
 
 /* The rows that the cache had, once more: waiting for the others they were nowhere. */
@@ -290,7 +291,7 @@ static void hits_next(struct step *step)
     struct remote_job *job = (struct remote_job *)step;
     size_t left = job->hits ? job->inputs_count - job->looked : 0;
     if (left)
-        remote_look_up(job, job->keys + job->looked, left < LIMIT_CACHE_KEYS ? left : LIMIT_CACHE_KEYS, hits_found);
+        remote_job_look_up(job, job->keys + job->looked, left < LIMIT_CACHE_KEYS ? left : LIMIT_CACHE_KEYS, hits_found);
     else if (put(job, BYTES("]}")))
         ask_join(job);
     else
@@ -311,7 +312,7 @@ static void lost_keys_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
     struct problem problem = {0};
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making the keys of its inputs");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making the keys of its inputs");
     if (!answer)
         return;
     struct json_object *keys = json_get(answer, "keys");
@@ -320,7 +321,7 @@ static void lost_keys_got(void *data, const struct outcome *outcome)
     job->keys = mem_new((job->inputs_count + 1) * sizeof *job->keys);
     job->hits = mem_new((job->inputs_count + 1) * sizeof *job->hits);
     if (job->inputs_count)
-        remote_keys(job, keys, job->keys);
+        remote_job_keys(job, keys, job->keys);
     for (size_t i = 0; i < job->inputs_count; i++)
         job->hits[i] = true;
     for (size_t i = 0; misses && i < json_object_array_length(misses); i++) {
@@ -343,23 +344,23 @@ static void inputs_there(struct remote_job *job)
     }
     BUF_OWNED struct buf program;
     buf_init(&program, LIMIT_BODY_BYTES);
-    buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(remote_input_key(job)));
-    struct remote_program programs[] = {{"keys", buf_bytes(&program)}};
-    remote_eval(job, programs, 1, NULL, (struct bytes){0}, lost_keys_got);
+    buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(remote_job_input_key(job)));
+    struct remote_job_program programs[] = {{"keys", buf_bytes(&program)}};
+    remote_job_eval(job, programs, 1, NULL, (struct bytes){0}, lost_keys_got);
 }
 
-void remote_finish(struct remote_job *job)
+void remote_job_finish(struct remote_job *job)
 {
     job->phase = REMOTE_FETCHING;
-    remote_rows_begin(job);
+    remote_job_rows_begin(job);
     if (job->rows < 0 || !put(job, BYTES("],\"inputs\":"))) {
         no_room(job);
         return;
     }
-    int file = remote_joins(job) ? remote_input(job) : -1;
+    int file = remote_job_joins(job) ? remote_job_input(job) : -1;
     if (file >= 0)
         copy(job, file, inputs_there);
-    else if (put(job, remote_joins(job) && job->step.value.count ? job->step.value : BYTES("null")))
+    else if (put(job, remote_job_joins(job) && job->step.value.count ? job->step.value : BYTES("null")))
         inputs_there(job);
     else
         no_room(job);

@@ -1,5 +1,5 @@
-/* From the input to an id: what the cache has, the upload, the start. A start whose answer was lost is sent again with the same idempotency key, by the
- * stage's retries. */
+/* From the input to an id: what the cache has, the upload, the start. A start whose answer was lost is sent again with the same idempotency key, by
+ * the stage's retries. */
 #include "trip/remote_job.h"
 
 #include "base/mem.h"
@@ -11,60 +11,60 @@ enum { START_BYTES_MAX = 4096, START_US = 120000000, ANSWER_MAX = 1 << 20, UPLOA
 
 /* ---- keys ---- */
 
-struct bytes remote_row_key(const struct remote_job *job)
+struct bytes remote_job_row_key(const struct remote_job *job)
 {
-    struct bytes key = remote_text(json_get(job->with, "join"), "row_key");
-    return key.count ? key : remote_text(json_get(job->step.stage, "cache"), "row_key");
+    struct bytes key = remote_job_text(json_get(job->with, "join"), "row_key");
+    return key.count ? key : remote_job_text(json_get(job->step.stage, "cache"), "row_key");
 }
 
-struct bytes remote_input_key(const struct remote_job *job)
+struct bytes remote_job_input_key(const struct remote_job *job)
 {
-    struct bytes key = remote_text(json_get(job->with, "join"), "input_key");
+    struct bytes key = remote_job_text(json_get(job->with, "join"), "input_key");
     return key.count ? key : BYTES("if type == \"object\" then (.url // .id // .key // .) else . end");
 }
 
-bool remote_joins(const struct remote_job *job)
+bool remote_job_joins(const struct remote_job *job)
 {
-    return remote_row_key(job).count > 0;
+    return remote_job_row_key(job).count > 0;
 }
 
-bool remote_no_key(const struct sha *key)
+bool remote_job_no_key(const struct sha *key)
 {
     static const struct sha none;
     return memcmp(key, &none, sizeof none) == 0;
 }
 
 /* What names the work: the pipeline and its stage, where and how it is started, and the input's own key. */
-void remote_keys(struct remote_job *job, struct json_object *keys, struct sha *ret)
+void remote_job_keys(struct remote_job *job, struct json_object *keys, struct sha *ret)
 {
     BUF_OWNED struct buf text;
     buf_init(&text, LIMIT_ASK_BYTES);
-    json_bytes(&text, remote_name(job));
-    remote_value(json_get(job->with, "base"), &text);
-    remote_value(json_get(job->with, "start"), &text);
-    remote_value(json_get(job->with, "fetch"), &text);
+    json_bytes(&text, remote_job_name(job));
+    remote_job_value(json_get(job->with, "base"), &text);
+    remote_job_value(json_get(job->with, "start"), &text);
+    remote_job_value(json_get(job->with, "fetch"), &text);
     size_t head = text.count;
     for (size_t i = 0; i < json_object_array_length(keys); i++) {
         struct json_object *key = json_object_array_get_idx(keys, i);
         text.count = head;
         buf_byte(&text, 0);
-        remote_value(key, &text);
+        remote_job_value(key, &text);
         ret[i] = key ? sha_of(buf_bytes(&text)) : (struct sha){0};
     }
 }
 
 /* ---- the cache ---- */
 
-struct remote_lookup {
+struct remote_job_lookup {
     struct remote_job *job;        /* NULL: it is gone */
-    remote_found_fn *got;
+    remote_job_found_fn *got;
 };
 
 static void found(void *data, const struct bytes *values, size_t count)
 {
-    struct remote_lookup *lookup = data;
+    struct remote_job_lookup *lookup = data;
     struct remote_job *job = lookup->job;
-    remote_found_fn *got = lookup->got;
+    remote_job_found_fn *got = lookup->got;
     free(lookup);
     if (!job)
         return;
@@ -72,15 +72,15 @@ static void found(void *data, const struct bytes *values, size_t count)
     got(job, values, count);
 }
 
-void remote_look_up(struct remote_job *job, const struct sha *keys, size_t count, remote_found_fn *got)
+void remote_job_look_up(struct remote_job *job, const struct sha *keys, size_t count, remote_job_found_fn *got)
 {
     if (job->lookup)
         job->lookup->job = NULL;
     job->lookup = NULL;
     if (!count)
         return;
-    struct remote_lookup *lookup = MEM_NEW(struct remote_lookup);
-    *lookup = (struct remote_lookup){.job = job, .got = got};
+    struct remote_job_lookup *lookup = MEM_NEW(struct remote_job_lookup);
+    *lookup = (struct remote_job_lookup){.job = job, .got = got};
     job->lookup = lookup;
     store_cache_get(step_world(&job->step)->store, keys, count, found, lookup);
 }
@@ -90,7 +90,7 @@ static void begin_upload(struct remote_job *job);
 static void looked_up(struct remote_job *job)
 {
     if (job->hits_count == job->inputs_count && job->inputs_count) {
-        remote_finish(job);
+        remote_job_finish(job);
         return;
     }
     if (job->hits_count) {
@@ -108,7 +108,7 @@ static void look_further(struct step *step);
 static void some_found(struct remote_job *job, const struct bytes *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        job->hits[job->looked + i] = values[i].at && !remote_no_key(&job->keys[job->looked + i]);
+        job->hits[job->looked + i] = values[i].at && !remote_job_no_key(&job->keys[job->looked + i]);
         job->hits_count += job->hits[job->looked + i];
     }
     job->looked += count;
@@ -120,7 +120,7 @@ static void look_further(struct step *step)
     struct remote_job *job = (struct remote_job *)step;
     size_t left = job->inputs_count - job->looked;
     if (left)
-        remote_look_up(job, job->keys + job->looked, left < LIMIT_CACHE_KEYS ? left : LIMIT_CACHE_KEYS, some_found);
+        remote_job_look_up(job, job->keys + job->looked, left < LIMIT_CACHE_KEYS ? left : LIMIT_CACHE_KEYS, some_found);
     else
         looked_up(job);
 }
@@ -128,7 +128,7 @@ static void look_further(struct step *step)
 static void keys_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making the keys of its inputs");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making the keys of its inputs");
     struct json_object *keys = answer ? json_get(answer, "keys") : NULL;
     if (!answer)
         return;
@@ -136,22 +136,22 @@ static void keys_got(void *data, const struct outcome *outcome)
     job->keys = mem_new((job->inputs_count + 1) * sizeof *job->keys);
     job->hits = mem_new((job->inputs_count + 1) * sizeof *job->hits);
     if (job->inputs_count)
-        remote_keys(job, keys, job->keys);
+        remote_job_keys(job, keys, job->keys);
     look_further(&job->step);
 }
 
-void remote_begin_new(struct remote_job *job)
+void remote_job_begin_new(struct remote_job *job)
 {
     BUF_OWNED struct buf program;
-    struct bytes key = remote_input_key(job);
-    if (!remote_text(json_get(job->step.stage, "cache"), "row_key").count || !step_world(&job->step)->store) {
+    struct bytes key = remote_job_input_key(job);
+    buf_init(&program, LIMIT_BODY_BYTES);
+    if (!remote_job_text(json_get(job->step.stage, "cache"), "row_key").count || !step_world(&job->step)->store) {
         begin_upload(job);
         return;
     }
-    buf_init(&program, LIMIT_BODY_BYTES);
     buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(key));
-    struct remote_program programs[] = {{"keys", buf_bytes(&program)}};
-    remote_eval(job, programs, 1, NULL, (struct bytes){0}, keys_got);
+    struct remote_job_program programs[] = {{"keys", buf_bytes(&program)}};
+    remote_job_eval(job, programs, 1, NULL, (struct bytes){0}, keys_got);
 }
 
 /* ---- upload and start ---- */
@@ -166,7 +166,7 @@ static struct bytes over_misses(const struct remote_job *job, struct bytes progr
     return buf_bytes(buf);
 }
 
-bool remote_told(struct remote_job *job)
+bool remote_job_told(struct remote_job *job)
 {
     BUF_OWNED struct buf remote;
     buf_init(&remote, LIMIT_BODY_BYTES);
@@ -190,21 +190,21 @@ static void id_known(struct remote_job *job, struct json_object *id)
     bool good = id && (json_object_is_type(id, json_type_int) ||
                        (json_object_is_type(id, json_type_string) && json_object_get_string_len(id) > 0 && json_object_get_string_len(id) < 2048));
     if (!good) {
-        remote_fail(job, "remote", false, "the answer to its start has no id: %.*s", (int)(job->start.count < 200 ? job->start.count : 200),
+        remote_job_fail(job, "remote", false, "the answer to its start has no id: %.*s", (int)(job->start.count < 200 ? job->start.count : 200),
                     job->start.at ? job->start.at : "");
         return;
     }
     buf_clear(&job->id);
     json_tree(&job->id, id);
     job->phase = REMOTE_POLLING;
-    if (remote_told(job))
-        remote_go_poll(job);
+    if (remote_job_told(job))
+        remote_job_go_poll(job);
 }
 
 static void id_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "reading the id out of the answer to its start");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "reading the id out of the answer to its start");
     if (answer)
         id_known(job, json_get(answer, "id"));
 }
@@ -213,7 +213,7 @@ static bool accepted(struct remote_job *job, int status)
 {
     struct json_object *list = json_get(json_get(job->with, "start"), "accepted");
     JSON_OWNED struct json_object *said = json_object_new_int(status);
-    return list ? remote_among(list, said) : status / 100 == 2;
+    return list ? remote_job_among(list, said) : status / 100 == 2;
 }
 
 static void started(void *data, struct fetch_answer *answer)
@@ -221,25 +221,25 @@ static void started(void *data, struct fetch_answer *answer)
     struct remote_job *job = data;
     struct problem problem = {0};
     if (answer->end != FETCH_ANSWERED || !accepted(job, answer->status)) {
-        remote_fail_answer(job, answer, "starting it");
+        remote_job_fail_answer(job, answer, "starting it");
         return;
     }
     job->since_us = loop_wall_us(step_world(&job->step)->loop);
     job->deadline_us = job->since_us + job->timeout_us;
     buf_clear(&job->start);
     buf_clear(&job->id);
-    remote_json_of(answer->body, &job->start);
-    struct bytes program = remote_text(json_get(job->with, "start"), "id"), over = buf_bytes(&job->start);
+    remote_job_json_of(answer->body, &job->start);
+    struct bytes program = remote_job_text(json_get(job->with, "start"), "id"), over = buf_bytes(&job->start);
     JSON_OWNED struct json_object *tree = json_parse(over, &problem);
     struct json_object *id = NULL;
     if (!program.count)
         program = BYTES("if type == \"object\" then (.snapshot_id // .id // .snapshot // .name) else . end");
-    if (remote_path(tree, program, &id)) {
+    if (remote_job_walk(tree, program, &id)) {
         id_known(job, id);
         return;
     }
-    struct remote_program programs[] = {{"id", program}};
-    remote_eval(job, programs, 1, &over, (struct bytes){0}, id_got);
+    struct remote_job_program programs[] = {{"id", program}};
+    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, id_got);
 }
 
 /* A body is JSON; a text goes as it is where the stage says that it is something else. */
@@ -254,7 +254,7 @@ static void put_body(struct remote_job *job, struct json_object *body)
     if (text && body && json_object_is_type(body, json_type_string))
         buf_add(&job->body, json_object_get_string(body), (size_t)json_object_get_string_len(body));
     else
-        remote_value(body, &job->body);
+        remote_job_value(body, &job->body);
 }
 
 /* Asks the other side to tell us; what it tells will only make us ask. */
@@ -262,12 +262,12 @@ static void put_hook(struct remote_job *job, struct json_object *body)
 {
     BUF_OWNED struct buf hook;
     struct json_object *webhook = json_get(job->with, "webhook");
-    struct bytes query = remote_text(webhook, "query"), member = remote_text(webhook, "body");
+    struct bytes query = remote_job_text(webhook, "query"), member = remote_job_text(webhook, "body");
     buf_init(&hook, 4096);
     if (!webhook || !step_hook_url(&job->step, &hook))
         return;
     if (query.count)
-        remote_param(&job->url, query, buf_bytes(&hook));
+        remote_job_param(&job->url, query, buf_bytes(&hook));
     char name[128];
     snprintf(name, sizeof name, "%.*s", BYTES_ARG(member));
     if (member.count && body && json_object_is_type(body, json_type_object))
@@ -277,7 +277,7 @@ static void put_hook(struct remote_job *job, struct json_object *body)
 static void send_start(struct remote_job *job)
 {
     struct json_object *start = json_get(job->with, "start"), *key = json_get(start, "idempotency");
-    const char *method = remote_method(start, "POST");
+    const char *method = remote_job_method(start, "POST");
     struct headers *more = &job->start_headers;
     BUF_OWNED struct buf text;
     char purpose[32];
@@ -290,7 +290,7 @@ static void send_start(struct remote_job *job)
         headers_done(more);
     }
     bool plain = strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0;
-    remote_call(job, &(struct remote_call){
+    remote_job_call(job, &(struct remote_job_call){
         .method = method, .url = buf_bytes(&job->url), .body = plain ? (struct bytes){0} : buf_bytes(&job->body), .more = more, .purpose = purpose,
         .timeout_us = json_get_int(start, "timeout_us", START_US), .answer_max = ANSWER_MAX}, started);
 }
@@ -298,46 +298,46 @@ static void send_start(struct remote_job *job)
 static void start_made(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making its start");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making its start");
     if (!answer)
         return;
     buf_clear(&job->url);
     buf_put(&job->url, json_get_bytes(answer, "url"));
     if (json_get(answer, "cancel"))
-        remote_cancel_know(job, json_get_bytes(answer, "cancel"));
+        remote_job_cancel_know(job, json_get_bytes(answer, "cancel"));
     put_hook(job, json_get(answer, "body"));
     put_body(job, json_get(answer, "body"));
     if (job->url.count && buf_ok(&job->url) && buf_ok(&job->body))
         send_start(job);
     else
-        remote_fail(job, "expression", false, "start.url gave no address, or its body is larger than %d MiB", LIMIT_ASK_BYTES >> 20);
+        remote_job_fail(job, "expression", false, "start.url gave no address, or its body is larger than %d MiB", LIMIT_ASK_BYTES >> 20);
 }
 
 static void begin_start(struct remote_job *job)
 {
     struct json_object *start = json_get(job->with, "start");
-    struct bytes body = remote_text(start, "body");
+    struct bytes body = remote_job_text(start, "body");
     BUF_OWNED struct buf url_text, body_text, cancel;
     buf_init(&url_text, LIMIT_BODY_BYTES);
     buf_init(&body_text, LIMIT_BODY_BYTES);
     buf_init(&cancel, LIMIT_BODY_BYTES);
-    remote_cancel_program(job, &cancel);
-    struct remote_program programs[] = {{"url", over_misses(job, remote_text(start, "url"), &url_text)},
+    remote_job_cancel_program(job, &cancel);
+    struct remote_job_program programs[] = {{"url", over_misses(job, remote_job_text(start, "url"), &url_text)},
                                         {"body", over_misses(job, body.count ? body : BYTES("."), &body_text)}, {"cancel", buf_bytes(&cancel)}};
-    remote_eval(job, programs, 3, NULL, buf_bytes(&job->misses), start_made);
+    remote_job_eval(job, programs, 3, NULL, buf_bytes(&job->misses), start_made);
 }
 
 static void upload_id(struct remote_job *job, struct json_object *id)
 {
     buf_clear(&job->id);
-    remote_value(id, &job->id);
+    remote_job_value(id, &job->id);
     begin_start(job);
 }
 
 static void upload_id_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "reading what the upload was answered with");
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "reading what the upload was answered with");
     if (answer)
         upload_id(job, json_get(answer, "id"));
 }
@@ -347,28 +347,28 @@ static void uploaded(void *data, struct fetch_answer *answer)
     struct remote_job *job = data;
     struct problem problem = {0};
     if (answer->end != FETCH_ANSWERED || answer->status / 100 != 2) {
-        remote_fail_answer(job, answer, "uploading its input");
+        remote_job_fail_answer(job, answer, "uploading its input");
         return;
     }
-    struct bytes program = remote_text(json_get(job->with, "upload"), "id");
+    struct bytes program = remote_job_text(json_get(job->with, "upload"), "id");
     buf_clear(&job->start);
-    remote_json_of(answer->body, &job->start);
+    remote_job_json_of(answer->body, &job->start);
     struct bytes over = buf_bytes(&job->start);
     JSON_OWNED struct json_object *tree = json_parse(over, &problem);
     struct json_object *id = NULL;
-    if (!program.count || remote_path(tree, program, &id)) {
+    if (!program.count || remote_job_walk(tree, program, &id)) {
         upload_id(job, program.count ? id : json_get(tree, "id"));
         return;
     }
-    struct remote_program programs[] = {{"id", program}};
-    remote_eval(job, programs, 1, &over, (struct bytes){0}, upload_id_got);
+    struct remote_job_program programs[] = {{"id", program}};
+    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, upload_id_got);
 }
 
 static void upload_made(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
-    JSON_OWNED struct json_object *answer = remote_answer(job, outcome, "making its upload");
-    struct json_object *upload = json_get(job->with, "upload"), *fields = json_get(upload, "fields"), *body = answer ? json_get(answer, "body") : NULL;
+    JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "making its upload");
+    struct json_object *upload = json_get(job->with, "upload"), *fields = json_get(answer, "fields"), *body = json_get(answer, "body");
     if (!answer)
         return;
     BUF_OWNED struct buf form;
@@ -381,31 +381,45 @@ static void upload_made(void *data, const struct outcome *outcome)
     if (body && json_object_is_type(body, json_type_string))
         buf_add(&job->body, json_object_get_string(body), (size_t)json_object_get_string_len(body));
     else
-        remote_value(body, &job->body);
+        remote_job_value(body, &job->body);
     struct json_object *part = json_get(upload, "part"), *file = json_get(upload, "file");
-    remote_call(job, &(struct remote_call){
-        .method = remote_method(upload, "POST"), .url = buf_bytes(&job->url), .body = buf_bytes(&job->body), .purpose = "upload",
+    remote_job_call(job, &(struct remote_job_call){
+        .method = remote_job_method(upload, "POST"), .url = buf_bytes(&job->url), .body = buf_bytes(&job->body), .purpose = "upload",
         .part_name = part ? json_object_get_string(part) : "file", .part_file = file ? json_object_get_string(file) : "input.jsonl",
         .part_fields = buf_bytes(&form), .timeout_us = json_get_int(upload, "timeout_us", UPLOAD_US), .answer_max = ANSWER_MAX}, uploaded);
+}
+
+/* One program of them all. */
+static void put_fields(struct json_object *fields, struct buf *program)
+{
+    if (!fields || !json_object_is_type(fields, json_type_object))
+        return;
+    buf_byte(program, '{');
+    json_object_object_foreach(fields, key, value) {
+        json_key_bytes(program, bytes_of(key));
+        buf_print(program, "(%s\n)", json_object_get_string(value));
+    }
+    buf_byte(program, '}');
 }
 
 static void begin_upload(struct remote_job *job)
 {
     struct json_object *upload = json_get(job->with, "upload");
-    struct bytes body = remote_text(upload, "body"), as = remote_text(upload, "as");
-    bool lines = !as.count || !bytes_equal(as, BYTES("json"));
-    BUF_OWNED struct buf url_text, body_text, whole;
+    struct bytes body = remote_job_text(upload, "body"), as = remote_job_text(upload, "as");
+    bool lines = bytes_equal(as, BYTES("jsonl"));
+    BUF_OWNED struct buf url_text, body_text, whole, fields_text;
+    struct buf *bufs[] = {&url_text, &body_text, &whole, &fields_text};
+    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+        buf_init(bufs[i], LIMIT_BODY_BYTES);
     job->phase = REMOTE_STARTING;
     if (!upload) {
         begin_start(job);
         return;
     }
-    buf_init(&url_text, LIMIT_BODY_BYTES);
-    buf_init(&body_text, LIMIT_BODY_BYTES);
-    buf_init(&whole, LIMIT_BODY_BYTES);
+    put_fields(json_get(upload, "fields"), &fields_text);
     buf_print(&whole, lines ? "(%.*s\n) | if type == \"string\" then . else (map(tojson) | join(\"\\n\")) + \"\\n\" end" : "(%.*s\n) | tojson",
               BYTES_ARG(body.count ? body : BYTES(".")));
-    struct remote_program programs[] = {{"url", over_misses(job, remote_text(upload, "url"), &url_text)},
-                                        {"body", over_misses(job, buf_bytes(&whole), &body_text)}};
-    remote_eval(job, programs, 2, NULL, buf_bytes(&job->misses), upload_made);
+    struct remote_job_program programs[] = {{"url", over_misses(job, remote_job_text(upload, "url"), &url_text)},
+                                        {"body", over_misses(job, buf_bytes(&whole), &body_text)}, {"fields", buf_bytes(&fields_text)}};
+    remote_job_eval(job, programs, 3, NULL, buf_bytes(&job->misses), upload_made);
 }

@@ -4,13 +4,13 @@
 
 #include <ctype.h>
 
-struct bytes remote_text(struct json_object *of, const char *name)
+struct bytes remote_job_text(struct json_object *of, const char *name)
 {
     return of ? json_get_bytes(of, name) : (struct bytes){0};
 }
 
 /* The common programs take no worker: a poll of a thousand jobs costs none, and an id is told before anything can come between. */
-bool remote_path(struct json_object *tree, struct bytes program, struct json_object **ret)
+bool remote_job_walk(struct json_object *tree, struct bytes program, struct json_object **ret)
 {
     char name[64];
     program = bytes_trim(program);
@@ -43,7 +43,7 @@ static void encode(struct buf *buf, struct bytes value)
     }
 }
 
-void remote_param(struct buf *url, struct bytes name, struct bytes value)
+void remote_job_param(struct buf *url, struct bytes name, struct bytes value)
 {
     buf_byte(url, url->count && memchr(url->at, '?', url->count) ? '&' : '?');
     encode(url, name);
@@ -51,7 +51,7 @@ void remote_param(struct buf *url, struct bytes name, struct bytes value)
     encode(url, value);
 }
 
-void remote_fill(struct bytes text, struct bytes mark, struct bytes id, struct buf *ret)
+void remote_job_fill(struct bytes text, struct bytes mark, struct bytes id, struct buf *ret)
 {
     bool quoted = id.count >= 2 && id.at[0] == '"';
     struct bytes plain = quoted ? (struct bytes){id.at + 1, id.count - 2} : id;
@@ -63,7 +63,7 @@ void remote_fill(struct bytes text, struct bytes mark, struct bytes id, struct b
     buf_add(ret, found + mark.count, (size_t)(text.at + text.count - found) - mark.count);
 }
 
-void remote_json_of(struct bytes body, struct buf *ret)
+void remote_job_json_of(struct bytes body, struct buf *ret)
 {
     struct problem problem = {0};
     JSON_OWNED struct json_object *tree = json_parse(body, &problem);
@@ -75,7 +75,7 @@ void remote_json_of(struct bytes body, struct buf *ret)
         json_bytes(ret, body);
 }
 
-bool remote_among(struct json_object *list, struct json_object *value)
+bool remote_job_among(struct json_object *list, struct json_object *value)
 {
     if (!list || !json_object_is_type(list, json_type_array))
         return list && value && json_object_equal(list, value);
@@ -85,7 +85,7 @@ bool remote_among(struct json_object *list, struct json_object *value)
     return false;
 }
 
-void remote_value(struct json_object *value, struct buf *ret)
+void remote_job_value(struct json_object *value, struct buf *ret)
 {
     if (value)
         json_tree(ret, value);
