@@ -29,7 +29,8 @@ struct crew_client {
      * Exactly one per started task that was not stopped; a crash or a deadline is an outcome too (RETRY, error_type "crash" or
      * "timeout"). After a kill for a deadline the worker's socket is drained, and what comes is offered with late = true. */
     void (*outcome)(void *data, struct token token, const struct outcome *outcome, bool late);
-    /* The remote side works (item.waiting), and a record has ended. False: fenced; the crew forgets the task. */
+    /* The remote side works (item.waiting), and a record has ended. False: fenced; the crew forgets the task. It is never stopped from inside these:
+     * if such a word ends its job, `stop` follows in a moment. */
     bool (*waiting)(void *data, struct token token, struct bytes remote, struct bytes usage);
     bool (*record)(void *data, struct token token, const struct record_outcome *record);
     /* A live sign of life; says nothing that no event will say. */

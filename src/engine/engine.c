@@ -65,6 +65,7 @@ void engine_run(struct engine *engine)
     const struct engine_world *world = &engine->options.world;
     int64_t now = world->now_us(world->data);
     store_tick(engine->options.store);
+    errands_stop_doomed(engine);
     errands_launch(engine);
     claim_all(engine);
     prune(engine, now);

@@ -15,6 +15,8 @@ struct errand {
     bool ready;                   /* durable: may be launched */
     bool launched;                /* the crew has it … */
     int64_t launched_us;          /* … since then */
+    bool speaking;                /* its crew tells something of it just now: it is not stopped from inside that */
+    bool doomed;                  /* … but by the next engine_run(): its job has ended */
     struct errand *same;          /* the next one whose token has the same place in engine.by_token */
 };
 
@@ -23,7 +25,7 @@ struct engine {
     struct list errands, launched;
     struct map by_token;          /* those that were launched */
     size_t waiting[ROOM_COUNT];   /* errands that were not */
-    size_t launched_count;
+    size_t launched_count, doomed_count;
     struct list pins;
     struct list retries;          /* retry.c's */
     engine_hint_fn *hint;
@@ -42,6 +44,7 @@ void engine_run_soon(struct engine *engine);
 void errand_begin(struct engine *engine, const struct claim *claim);      /* takes the claim over; launched when store_pos() is durable */
 void errands_launch(struct engine *engine);                               /* those that are ready and find a slot now */
 unsigned errands_rooms(struct engine *engine);                            /* the rooms that can take one more: a bit for each */
+void errands_stop_doomed(struct engine *engine);                          /* whose jobs were ended by their own words */
 void errands_stop_job(struct engine *engine, int64_t job);                /* for good */
 void errands_forget(struct engine *engine);                               /* the engine goes */
 bool errands_idle(const struct engine *engine);                           /* nothing is at work, but at remote places */

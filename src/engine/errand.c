@@ -72,6 +72,7 @@ static void errand_end(struct errand *errand)
         forget_launched(errand);
     else
         errand->engine->waiting[errand->room]--;
+    errand->engine->doomed_count -= errand->doomed;
     list_leave(&errand->link);
     store_unwait(&errand->durable);
     claim_done(&errand->claim);
@@ -279,28 +280,42 @@ static void crew_outcome(void *data, struct token token, const struct outcome *o
     unpin_when_durable(engine, outcome->blob);
 }
 
-/* A crew that is told "fenced" forgets its task: then nobody speaks for the errand any more. */
-static bool goes_on(struct engine *engine, struct token token, int answer)
+static struct errand *speak(struct engine *engine, struct token token)
 {
-    struct errand *errand = answer == STORE_FENCED ? errand_of(engine, token) : NULL;
+    struct errand *errand = errand_of(engine, token);
     if (errand)
-        errand_end(errand);
+        errand->speaking = true;
+    return errand;
+}
+
+/* A crew that is told "fenced" forgets its task: then nobody speaks for the errand any more. If its own word has ended its job, it is stopped
+ * for good in a moment: what it has begun elsewhere is still to be called off. */
+static bool spoken(struct engine *engine, struct errand *errand, int answer)
+{
     engine_run_soon(engine);
+    if (errand)
+        errand->speaking = false;
+    if (errand && errand->doomed)
+        return true;
+    if (errand && answer == STORE_FENCED)
+        errand_end(errand);
     return answer != STORE_FENCED;
 }
 
 static bool crew_waiting(void *data, struct token token, struct bytes remote, struct bytes usage)
 {
     struct engine *engine = data;
-    return goes_on(engine, token, store_waiting(engine->options.store, token, remote, usage));
+    struct errand *errand = speak(engine, token);
+    return spoken(engine, errand, store_waiting(engine->options.store, token, remote, usage));
 }
 
 static bool crew_record(void *data, struct token token, const struct record_outcome *record)
 {
     struct engine *engine = data;
+    struct errand *errand = speak(engine, token);
     int answer = store_record(engine->options.store, token, record);
     unpin_when_durable(engine, record->blob);
-    return goes_on(engine, token, answer);
+    return spoken(engine, errand, answer);
 }
 
 static void crew_hint(void *data, struct token token, int percent, struct bytes status)
@@ -335,7 +350,24 @@ static void stop_job(struct list *errands, int64_t job)
 {
     LIST_EACH(link, errands) {
         struct errand *errand = LIST_OF(link, struct errand, link);
-        if (errand->claim.token.job == job)
+        if (errand->claim.token.job != job)
+            continue;
+        if (!errand->speaking) {
+            stop(errand, true);
+        } else if (!errand->doomed) {
+            errand->doomed = true;
+            errand->engine->doomed_count++;
+        }
+    }
+}
+
+void errands_stop_doomed(struct engine *engine)
+{
+    LIST_EACH(link, &engine->launched) {
+        struct errand *errand = LIST_OF(link, struct errand, link);
+        if (!engine->doomed_count)
+            return;
+        if (errand->doomed)
             stop(errand, true);
     }
 }
@@ -363,7 +395,8 @@ void errands_forget(struct engine *engine)
 /* The remote side works on, whether or not this program is there: the next opening adopts it. */
 static bool is_away(const struct errand *errand)
 {
-    return live_job(errand->claim.live)->items[errand->claim.token.item].state == ITEM_WAITING;
+    const struct job *job = live_job(errand->claim.live);
+    return !job->ended && job->items[errand->claim.token.item].state == ITEM_WAITING;
 }
 
 bool errands_idle(const struct engine *engine)

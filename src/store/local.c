@@ -70,8 +70,9 @@ static void mark_changed(struct live *live, const struct event *event)
     } else if (event->kind == EVENT_ITEMS_ADDED) {
         flush_mark(live, event->pos, event->added.first, event->added.first + (int64_t)event->added.count - 1);
     } else if (event->kind == EVENT_ITEMS_SKIPPED) {
+        flush_mark(live, event->pos, 0, -1);
         for (size_t i = 0; i < event->skipped.count; i++)
-            flush_mark(live, i ? 0 : event->pos, event->skipped.ranges[i].from, event->skipped.ranges[i].to);
+            flush_mark(live, 0, event->skipped.ranges[i].from, event->skipped.ranges[i].to);
     } else {
         flush_mark(live, event->pos, 0, -1);
     }

@@ -27,7 +27,12 @@ int store_stop(struct store *store, struct live *live, const char *reason, struc
 {
     if (live->job->ended)
         return 1;
-    accept_skip(store, live, bytes_of(reason));
+    if (live->job->counts.pending || live->job->counts.processing) {
+        accept_skip(store, live, bytes_of(reason));
+    } else if (!live->job->failing) {    /* nothing is left to be skipped, and the log tells the reason all the same: the job's status rests on it */
+        struct event none = {.kind = EVENT_ITEMS_SKIPPED, .skipped = {.reason = bytes_of(reason)}};
+        accept_event(store, live, &none, NULL, 0);
+    }
     if (!live->job->ended)
         accept_end(store, live, error);
     return 0;

@@ -343,6 +343,10 @@ TEST(an_item_can_take_its_whole_job_along)
     CHECK_INT(live_job(live)->status, JOB_ERROR);
     CHECK_TEXT(live_job(live)->error, "the key is wrong");
     CHECK_INT(live_job(live)->counts.skipped, 2);
+    live = job("ann", 2, 2);                                /* also when nothing is left to be skipped */
+    said(claim(), (struct outcome){.value = BYTES("1")});
+    said(claim(), (struct outcome){.verdict = VERDICT_FAIL, .error = BYTES("the key is wrong"), .fail_job = true});
+    CHECK_INT(live_job(live)->status, JOB_ERROR);
     end();
 }
 

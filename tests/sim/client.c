@@ -60,7 +60,11 @@ static void make_items(struct sim *sim, struct item_spec *items, char (*texts)[2
 static struct store_job make_job(struct sim *sim)
 {
     unsigned pipeline = (unsigned)rng_below(&sim->rng, SIM_PIPELINES);
+    bool bounded = sim->temper.trips && sim_chance(sim, 40);
     return (struct store_job){
+        .stop_count = bounded ? sim_between(sim, 0, 9) : 0,
+        .max_cost = bounded ? (double)sim_between(sim, 0, 60) : 0,
+        .deadline_us = bounded && sim_chance(sim, 50) ? sim_between(sim, 1, 20 * SECOND) : 0,
         .owner = bytes_of(model_owners[rng_below(&sim->rng, SIM_OWNERS)]),
         .pipeline = sim->pipelines[pipeline],
         .params = sim_chance(sim, 50) ? BYTES("{\"a\":\"b\"}") : (struct bytes){0},
@@ -233,6 +237,11 @@ static void upload(struct sim *sim, struct happening *happening)
     if (client->vanishes && sim_chance(sim, 30)) {
         sim_note(sim, "an upload breaks off", live_job(client->live)->job, -1, client->sent);
         store_cancel(sim->store, client->live, BYTES("server"), BYTES("upload was cut off"), BYTES("upload was cut off"));
+        let_go(client);
+        finished(client);
+        return;
+    }
+    if (live_job(client->live)->ended) {    /* it had enough, was too dear, or late */
         let_go(client);
         finished(client);
         return;

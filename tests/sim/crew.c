@@ -54,6 +54,11 @@ void crew_say(struct sim *sim, struct token token, uint64_t mark, enum fate fate
     }
     if (fate != FATE_DONE)
         outcome.stats = (struct bytes){0};
+    if (sim->temper.trips) {
+        outcome.usage = BYTES("{\"cost\":1}");
+        outcome.hit = mark % 2;
+        outcome.fail_job = mark % 40 == 0;
+    }
     sim_note(sim, late ? "a late word" : "an outcome", token.job, token.item, (int64_t)mark);
     sim->crew.client.outcome(sim->crew.client.data, token, &outcome, late);
 }

@@ -78,6 +78,12 @@ static void owner_served(struct sim *sim, const struct model_job *job, const str
 
 /* ---- one row ---- */
 
+static int64_t number_or_0(const struct row *row, const char *key)
+{
+    int64_t number = number_of(row, key);
+    return number == INT64_MIN ? 0 : number;
+}
+
 static void see_created(struct sim *sim, const struct row *row)
 {
     struct model_job *job = MEM_NEW(struct model_job);
@@ -97,6 +103,9 @@ static void see_created(struct sim *sim, const struct row *row)
     job->ordered = bytes_equal(json_span(row_body(row), "ordered"), BYTES("true"));
     job->open = bytes_equal(json_span(row_body(row), "open"), BYTES("true"));
     job->in_flight = (uint32_t)number_of(row, "in_flight");
+    job->stop_count = number_or_0(row, "stop");
+    job->max_cost = number_or_0(row, "max_cost");
+    job->deadline_us = number_or_0(row, "deadline");
     RULE(job->in_flight >= 1, "nothing could ever run");
     job->shadow = job_new();
     sim->model.jobs = mem_grow(sim->model.jobs, (sim->model.jobs_count + 1) * sizeof *sim->model.jobs);
@@ -302,14 +311,41 @@ static void see_failed(struct sim *sim, struct model_job *job, struct model_item
         check_running(sim, item, row);
         RULE(sim->model.marks[item->task].spoiled && bytes_start(error, BYTES("\"the result")), "there is no reason for this failure");
     }
+    job->fatal |= sim->temper.trips && item->task && item->task % 40 == 0;
     move(sim, job, item, MODEL_FAILED);
+}
+
+static bool enough(const struct model_job *job)
+{
+    return job->stop_count && job->hits >= job->stop_count;
+}
+
+static bool too_dear(const struct model_job *job)
+{
+    return job->max_cost && job->cost > job->max_cost;
+}
+
+static bool may_stop(const struct model_job *job, const struct row *row)
+{
+    return (text_is(row, "reason", "enough") && enough(job)) || (text_is(row, "reason", "budget") && too_dear(job)) ||
+           (text_is(row, "reason", "deadline") && job->deadline_us) || (text_is(row, "reason", "job_failed") && job->fatal);
+}
+
+static void count_usage(struct model_job *job, const struct row *row)
+{
+    int64_t cost = number_in(json_span(json_span(row_body(row), "usage"), "cost"));
+    job->cost += cost == INT64_MIN ? 0 : cost;
+    job->hits += bytes_equal(json_span(row_body(row), "hit"), BYTES("true"));
 }
 
 static void see_skipped(struct sim *sim, struct model_job *job, const struct row *row)
 {
     struct json_object *tree JSON_OWNED = json_parse(row_body(row), NULL);
     struct json_object *ranges = json_get(tree, "ranges");
-    RULE(job->cancelling && ranges, "items are skipped without a cancel");
+    RULE(ranges && (job->cancelling ? text_is(row, "reason", "cancelled") : may_stop(job, row)), "items are skipped without a reason");
+    job->stopped = !job->cancelling;
+    sim_tally(TALLY_STOPPED, job->stopped);
+    job->failing |= text_is(row, "reason", "budget") || text_is(row, "reason", "job_failed");
     for (size_t i = 0; i < json_object_array_length(ranges); i++) {
         struct json_object *range = json_object_array_get_idx(ranges, i);
         int64_t from = json_object_get_int64(json_object_array_get_idx(range, 0)), to = json_object_get_int64(json_object_array_get_idx(range, 1));
@@ -332,9 +368,10 @@ static void check_summary(struct sim *sim, const struct model_job *job, const st
 
 static void see_ended(struct sim *sim, struct model_job *job, const struct row *row)
 {
-    const char *status = job->cancelling ? "cancelled" : job->counts.failed && !job->counts.completed ? "error" : "completed";
+    const char *status = job->cancelling ? "cancelled" : job->failing ? "error" : job->counts.completed || enough(job) ? "completed" :
+                         job->counts.failed || job->counts.skipped ? "error" : "completed";
     RULE(!job->counts.pending && !job->counts.processing, "the job ends before its items");
-    RULE(job->sealed || job->cancelling, "the job ends before its seal");
+    RULE(job->sealed || job->cancelling || job->stopped, "the job ends before its seal");
     RULE(text_is(row, "status", status), "the job ends with another status than its items say");
     check_summary(sim, job, row);
     job->ended = true;
@@ -353,6 +390,8 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
     buf_init(&want, 1000);
     json_bytes(&want, sim_name(item->input, name));
     RULE(bytes_equal(json_span(row_body(row), "name"), buf_bytes(&want)), "it has the name of another");
+    RULE(!job->stopped && !enough(job) && !too_dear(job), "an item goes on although its job has enough, or is too dear");
+    count_usage(job, row);
     switch (row->kind) {
     case EVENT_ITEM_STARTED: see_started(sim, job, item, row); break;
     case EVENT_ITEM_STEPPED: see_stepped(sim, job, item, row); break;

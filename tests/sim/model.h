@@ -42,6 +42,10 @@ struct model_job {
     const struct pipeline *pipeline;
     uint32_t in_flight;
     bool ordered, open, sealed, cancelling, ended, cut_off;
+    int64_t stop_count, hits, max_cost, cost, deadline_us;
+    bool failing;                 /* it was stopped, and has failed by that */
+    bool stopped;                 /* it was stopped */
+    bool fatal;                   /* an item failed that takes the whole job with it */
     bool deleting;                /* somebody asked for that in this opening: it need not be found */
     struct model_item *items;     /* owned */
     int64_t total, items_room, next, running, backing_off;

@@ -81,7 +81,7 @@ void report_tallies(size_t processes)
 {
     static const char *const names[TALLY_COUNT] = {"events", "jobs", "power cuts", "clean stops", "late words", "given up", "rows seen",
                                                    "of them from disk", "documents", "keys asked again", "retries",
-                                                   "begun at remote sides", "adopted", "records"};
+                                                   "begun at remote sides", "adopted", "records", "skips of a stop"};
     for (int tally = 0; tally < TALLY_COUNT; tally++) {
         uint64_t sum = 0;
         for (size_t i = 0; i < processes; i++)

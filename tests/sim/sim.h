@@ -85,7 +85,7 @@ struct sim {
 
 /* What lives went through, summed up: a simulator that does nothing must be seen to do nothing. */
 enum tally { TALLY_EVENTS, TALLY_JOBS, TALLY_CUTS, TALLY_STOPS, TALLY_LATE, TALLY_GIVEN_UP, TALLY_SEEN, TALLY_FROM_DISK, TALLY_DOCUMENTS, TALLY_AGAIN, TALLY_RETRIES,
-             TALLY_REMOTES, TALLY_ADOPTED, TALLY_RECORDS,
+             TALLY_REMOTES, TALLY_ADOPTED, TALLY_RECORDS, TALLY_STOPPED,
              TALLY_COUNT };
 
 /* report.c */

@@ -90,7 +90,7 @@ static void next_record(struct sim *sim, struct happening *happening)
     snprintf(text, sizeof text, failed ? "no luck #%llu" : "{\"mark\":%llu}", (unsigned long long)trip->mark);
     model_see_record(sim, trip->token, record);
     trip->done |= 1u << record;
-    struct record_outcome outcome = {.record = record, .failed = failed, .value = bytes_of(text), .error = bytes_of(text), .usage = BYTES("{\"calls\":1}")};
+    struct record_outcome outcome = {.record = record, .failed = failed, .value = bytes_of(text), .error = bytes_of(text), .usage = BYTES("{\"cost\":1}"), .hit = record == 3};
     sim_tally(TALLY_RECORDS, 1);
     if (sim->trips.client.record(sim->trips.client.data, trip->token, &outcome))
         sim_at(sim, &trip->word, sim_spread(sim, 100, 300 * MS));
