@@ -174,5 +174,15 @@
 #define LIMIT_FETCH_CONNECT_US 10000000LL          /* to resolve, connect and shake hands */
 #define LIMIT_FETCH_RETRY_US (24 * 3600 * 1000000LL) /* the longest Retry-After that is believed */
 
+/* The Firestore mirror. */
+#define LIMIT_MIRROR_PLACES 16                     /* jobs at work at a time, each with up to 20 MiB of commits in the worst case */
+#define LIMIT_MIRROR_EVERY_US 1000000LL            /* between two commits of one job: Firestore takes about one write a second to a document */
+#define LIMIT_MIRROR_GATHER_US 15000LL             /* from the first row to its commit, so that what comes together goes together */
+#define LIMIT_MIRROR_RESULT_BYTES (4 * 1024 * 1024) /* bytes of an item's result; a longer one is left out and said so */
+#define LIMIT_MIRROR_PAUSE_MIN_US 100000LL         /* before the second try; times 1.3 … */
+#define LIMIT_MIRROR_PAUSE_MAX_US 60000000LL       /* … up to this … */
+#define LIMIT_MIRROR_PATIENCE_US (600 * 1000000LL) /* … for ten minutes; after that … */
+#define LIMIT_MIRROR_SLOW_US (300 * 1000000LL)     /* … every five */
+
 /* The loop. */
 #define LIMIT_LOOP_POSTS 65536                     /* messages in the loop's mailbox; every poster has few under way, so more is a bug */
