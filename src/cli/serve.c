@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
+#include "readers/mirror.h"
 #include "readers/webhook.h"
 #include "server/journal.h"
 #include "server/service.h"
@@ -19,9 +20,10 @@ struct serve {
     struct host host;
     struct settings settings;
     struct service *service;
-    struct cursor_world world;        /* of the webhooks */
-    struct fetch *receivers;          /* calls to receivers of webhooks: never from fixtures */
+    struct cursor_world world;        /* of the readers that go outwards */
+    struct fetch *receivers;          /* their calls: never from fixtures */
     struct webhooks *webhooks;
+    struct mirror *mirror;
     struct timer grace;
     struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
     bool learned;                     /* it was a worker that said it */
@@ -126,9 +128,9 @@ static void told_to_reload(void *data, int number)
     service_say(serve->service, problem_is(&problem), buf_z(&said));
 }
 
-/* ---- webhooks ---- */
+/* ---- readers that go outwards ---- */
 
-static void webhook_said(void *data, const char *sentence)
+static void reader_said(void *data, const char *sentence)
 {
     struct serve *serve = data;
     if (serve->service)
@@ -137,19 +139,24 @@ static void webhook_said(void *data, const char *sentence)
         journal_say(journal_mode_of(serve->settings.log), JOURNAL_WARN, sentence);
 }
 
-static int open_webhooks(struct serve *serve, struct problem *problem)
+static int open_readers(struct serve *serve, struct problem *problem)
 {
     struct fetch_options fetch = {.allow = serve->settings.net_allow};
     serve->world = (struct cursor_world){serve->host.loop, serve->host.store, serve->host.blobs};
     if (fetch_open(serve->host.loop, &fetch, &serve->receivers, problem))
         return -1;
-    struct webhook_options options = {.fetch = serve->receivers, .secret = serve->settings.webhook_secret, .tell = webhook_said, .data = serve};
+    struct webhook_options options = {.fetch = serve->receivers, .secret = serve->settings.webhook_secret, .tell = reader_said, .data = serve};
+    for (size_t i = 0; i < serve->host.shelf.count; i++)
+        if (mirror_check(serve->host.shelf.entries[i].pipeline, problem))
+            return -1;
+    serve->mirror = mirror_open(&(struct mirror_options){.world = &serve->world, .fetch = serve->receivers, .tell = reader_said, .data = serve});
     return webhooks_open(&serve->world, &options, &serve->webhooks, problem);
 }
 
-static void close_webhooks(struct serve *serve)
+static void close_readers(struct serve *serve)
 {
     webhooks_close(serve->webhooks);
+    mirror_close(serve->mirror);
     fetch_close(serve->receivers);
 }
 
@@ -213,7 +220,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     struct host_options options = {.settings = &serve->settings, .dir = dir};
     int status = EXIT_USAGE;
     raise_descriptors();
-    if (!host_open(&serve->host, &options, problem) && !open_webhooks(serve, problem) && !open_service(serve, problem)) {
+    if (!host_open(&serve->host, &options, problem) && !open_readers(serve, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
         if (serve->settings.keys_file)
@@ -226,7 +233,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
         service_close(serve->service);
         serve->service = NULL;
     }
-    close_webhooks(serve);
+    close_readers(serve);
     host_close(&serve->host);
     json_drop(&serve->loaded);
     free(serve->engine_name);
