@@ -4,10 +4,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, '..', 'docs'))
+from blocks import PIPELINES, blocks_of, documents  # noqa: E402
+
 ROOT = os.path.join(HERE, '..', '..')
 BUILD = os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build'))
 RIVULET = os.path.join(BUILD, 'rivulet')
@@ -86,6 +90,16 @@ class Check(unittest.TestCase):
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertNotIn('very-secret', ended.stdout + ended.stderr)
         self.assertIn('{"$env":"OPENAI_API_KEY"}', ended.stdout)
+
+    def test_pipelines_in_the_documents_are_good(self):
+        pipelines = [block for path in documents() for block in blocks_of(path) if block.lang in PIPELINES]
+        self.assertTrue(pipelines)
+        with tempfile.TemporaryDirectory() as folder:
+            for block in pipelines:
+                with open(os.path.join(folder, 'p.yaml'), 'w', encoding='utf-8') as file:
+                    file.write(block.code)
+                ended = rivulet('check', 'p.yaml', cwd=folder)
+                self.assertEqual(ended.returncode, 0, f'{block}: {ended.stderr}')
 
     def test_the_book_has_all_keys(self):
         tables = rivulet('check', '--keys').stdout

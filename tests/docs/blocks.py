@@ -13,7 +13,9 @@ import re
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 NOTE = re.compile(r'^<!-- (says: (?P<says>.*)|refused) -->$')
 SHELL, SCRIPTS, DATA, PROXIES = ('bash', 'sh'), ('js', 'jsx', 'vue'), ('json', 'jsonl', 'sse'), ('nginx', 'haproxy', 'caddy')
-KNOWN = SHELL + SCRIPTS + DATA + PROXIES + ('text',)
+# A pipeline file: tests/cli/test_check.py looks it over.
+PIPELINES = ('yaml',)
+KNOWN = SHELL + SCRIPTS + DATA + PROXIES + PIPELINES + ('text',)
 
 
 class Block:
