@@ -151,7 +151,8 @@
 #define LIMIT_PARAMS_BYTES (16 * 1024)             /* bytes of a job's parameters: they go to every task */
 #define LIMIT_VALUE_BYTES (48 * 1024)              /* bytes of an item's JSON value kept in its event; a longer one is a blob */
 #define LIMIT_WEBHOOK_URL_BYTES 2048               /* of that address */
-#define LIMIT_WEBHOOKS 32                          /* webhooks under way at a time: each is a call of up to 15 s */
+#define LIMIT_WEBHOOKS 64                          /* webhooks under way at a time: each is a call of up to 15 s … */
+#define LIMIT_WEBHOOKS_OF_ONE 4                    /* … and to one receiver, so that one that hangs delays no other */
 #define LIMIT_WEBHOOK_US 15000000LL                /* a receiver that has not answered so long counts as failed */
 #define LIMIT_WEBHOOK_ANSWER_BYTES (64 * 1024)     /* of a receiver's answer: it is not looked at */
 #define LIMIT_WEBHOOK_BYTES 4096                    /* of what a job says of its webhook: an address and names of events */

@@ -277,6 +277,12 @@ void outward_later(struct outward_job *job, int64_t delay_us)
         timer_start(outward->world.loop, &outward->nap, delay_us, nap_due);
 }
 
+void outward_now(struct outward_job *job)
+{
+    if (job->state == LATER)
+        move(job, LINE);
+}
+
 int outward_again(struct outward *outward, struct live *live, uint64_t after)
 {
     const struct job *about = live_job(live);

@@ -71,6 +71,7 @@ void outward_arrived(struct outward_job *job, uint64_t seq);
 void outward_more(struct outward_job *job);        /* after OUTWARD_FULL: the next row, soon */
 /* Not now: let go of its place and rows, and begin again behind `arrived` in a while. */
 void outward_later(struct outward_job *job, int64_t delay_us);
+void outward_now(struct outward_job *job);         /* it waits no more; nothing when it does not */
 void outward_give_up(struct outward_job *job);     /* nothing more is tried: the cursor is dropped and the job is gone with this call */
 
 /* Bring it all again from behind `after`, or begin with it: 0; 1 = the kind does not want this job. One that waits waits no more. */

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "core/document.h"
@@ -14,10 +15,18 @@
 #include <stdlib.h>
 
 enum { SECRETS_MAX = 8, SECRET_BYTES_MIN = 16, SECRET_BYTES_MAX = 96, SENTENCE_BYTES = 512 };
+#define LINE_US (60 * 1000000LL)      /* whoever waits for a receiver is woken, unless he whose turn it was is gone: then he looks again */
 
 struct secret {
     unsigned char at[SECRET_BYTES_MAX + 3];    /* as decoded; up to two bytes of padding behind it */
     size_t count;
+};
+
+/* One receiver: scheme and path do not matter, it is the machine that may hang. */
+struct receiver {
+    struct bytes name;             /* host or host:port, owned */
+    int under_way;
+    struct list line;              /* deliveries that wait until there are fewer */
 };
 
 struct webhooks {
@@ -28,6 +37,7 @@ struct webhooks {
     void (*tell)(void *data, const char *sentence);
     void *data;
     struct outward *outward;
+    struct map receivers;          /* name → receiver */
     struct webhook_numbers numbers;
 };
 
@@ -36,6 +46,8 @@ struct delivery {
     struct webhooks *webhooks;
     struct outward_job *job;
     struct fetch_call *call;       /* NULL between tries */
+    struct receiver *receiver;     /* while it is called, or waited for */
+    struct list link;              /* in receiver->line while it waits */
     uint64_t seq;
     unsigned tries;                /* that failed */
     char id[33];                   /* of the job */
@@ -170,6 +182,46 @@ bool webhook_sign(const char *secrets, struct bytes id, struct bytes timestamp, 
     return true;
 }
 
+/* ---- receivers ---- */
+
+static struct receiver *receiver_of(struct webhooks *webhooks, struct bytes url)
+{
+    struct buf name BUF_OWNED;
+    char *text MEM_OWNED = mem_copy(url.at, url.count);
+    buf_init(&name, 4 * LIMIT_WEBHOOK_URL_BYTES);
+    fetch_url_host(text, &name);
+    struct receiver *receiver = map_get_text(&webhooks->receivers, buf_bytes(&name));
+    if (receiver)
+        return receiver;
+    receiver = MEM_NEW(struct receiver);
+    receiver->name = (struct bytes){mem_copy(name.at, name.count), name.count};
+    list_init(&receiver->line);
+    map_set_text(&webhooks->receivers, receiver->name, receiver);
+    return receiver;
+}
+
+/* The delivery calls its receiver or waits for it no more: the next one may. */
+static void let_go(struct delivery *delivery)
+{
+    struct receiver *receiver = delivery->receiver;
+    if (!receiver)
+        return;
+    bool waited = !list_empty(&delivery->link);
+    list_leave(&delivery->link);
+    delivery->receiver = NULL;
+    receiver->under_way -= !waited;
+    if (!waited && !list_empty(&receiver->line)) {
+        struct delivery *next = LIST_OF(list_pop(&receiver->line), struct delivery, link);
+        next->receiver = NULL;
+        outward_now(next->job);
+    }
+    if (receiver->under_way || !list_empty(&receiver->line))
+        return;
+    map_take_text(&delivery->webhooks->receivers, receiver->name);
+    free((char *)receiver->name.at);
+    free(receiver);
+}
+
 /* ---- one event ---- */
 
 static const char *type_of(const struct row *row, const struct job *job)
@@ -251,6 +303,7 @@ static void answered(void *data, struct fetch_answer *answer)
 {
     struct delivery *delivery = data;
     delivery->call = NULL;
+    let_go(delivery);
     if (answer->end == FETCH_TOO_LARGE || (answer->end == FETCH_ANSWERED && answer->status >= 200 && answer->status < 300)) {
         delivery->tries = 0;
         delivery->webhooks->numbers.arrived++;
@@ -306,6 +359,7 @@ static struct delivery *delivery_of(struct webhooks *webhooks, struct outward_jo
     delivery = job->own = MEM_NEW(struct delivery);
     delivery->webhooks = webhooks;
     delivery->job = job;
+    list_init(&delivery->link);
     snprintf(delivery->id, sizeof delivery->id, "%s", about->id);
     return delivery;
 }
@@ -329,6 +383,14 @@ static int row_came(void *data, struct outward_job *job, struct live *live, cons
     make_body(row, about, &body);
     if (!buf_ok(&body) || read_wish(bytes_of(about->webhook), &url, &events, NULL))
         return OUTWARD_PASSED;
+    let_go(delivery);              /* it may have waited long enough to look again by itself */
+    delivery->receiver = receiver_of(webhooks, buf_bytes(&url));
+    if (delivery->receiver->under_way == LIMIT_WEBHOOKS_OF_ONE) {
+        list_push(&delivery->receiver->line, &delivery->link);
+        outward_later(job, LINE_US);
+        return OUTWARD_FULL;
+    }
+    delivery->receiver->under_way++;
     send_body(delivery, buf_bytes(&url), buf_bytes(&body));
     return OUTWARD_FULL;
 }
@@ -339,6 +401,7 @@ static void job_gone(void *data, struct outward_job *job)
     if (!delivery)
         return;
     fetch_drop(delivery->call);
+    let_go(delivery);
     free(delivery);
     job->own = NULL;
 }
@@ -365,6 +428,7 @@ void webhooks_close(struct webhooks *webhooks)
     if (!webhooks)
         return;
     outward_close(webhooks->outward);
+    map_done(&webhooks->receivers);
     OPENSSL_cleanse(webhooks->secrets, sizeof webhooks->secrets);
     free(webhooks);
 }

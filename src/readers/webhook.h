@@ -9,7 +9,8 @@
  * type: job.completed, job.failed, job.cancelled with the job's document; item.completed, item.failed with what the stream of the job says in
  * the data of that event. They go out in order, one behind the other; an answer of 2xx is arrival, within 15 s. 410 ends it. Anything else is
  * tried again after 5 s, 5 min, 30 min, 2 h … for three days, longer where Retry-After says so, then given up with a line. What was not
- * seen to arrive is sent again behind a restart, at once.
+ * seen to arrive is sent again behind a restart, at once. A receiver gets at most LIMIT_WEBHOOKS_OF_ONE at a time; other jobs that have something
+ * for it wait in line and keep nobody else's place.
  *
  * Addresses come from users: calls are guarded (os/fetch.h), and no redirect is followed.
  *
