@@ -154,6 +154,15 @@ static int start_workers(struct host *host, const struct settings *settings, con
     return answer;
 }
 
+/* Programs of the user's have workers of their own: each waits for one, so there are as many as may run at a time. */
+static int start_programs(struct host *host, const struct settings *settings, struct problem *problem)
+{
+    static const char *const kinds[] = {"exec"};
+    struct workers_options options = {.count = (size_t)settings->max_workers, .stages = kinds, .stages_count = sizeof kinds / sizeof *kinds,
+                                      .outfit = STAGE_OUTFIT_EMPTY, .exec = true, .blobs = host->blobs, .data = host, .broken = helpers_broken};
+    return workers_start(host->loop, &options, &host->exec, problem);
+}
+
 /* ---- what leaves the workers ---- */
 
 /* The key outlives this process, so that addresses of hooks given to remote sides stay good. */
@@ -195,6 +204,8 @@ int host_start_crews(struct host *host, const struct settings *settings, bool se
 {
     struct needs needs = {0};
     if (find_needs(&host->shelf, &needs, problem) || start_workers(host, settings, &needs, problem))
+        return -1;
+    if (needs.exec && start_programs(host, settings, problem))
         return -1;
     return (serves || needs.trips) && start_outside(host, settings, problem) ? -1 : 0;
 }

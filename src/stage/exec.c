@@ -1,11 +1,11 @@
 /* The kind `exec`: a program of the user's, started without a shell.
  *
- *   {"argv": [text or {"expr": program} …], "stdin": "json"|"file"|"none", "stdout": "json"|"text"|"lines", "cwd": text,
- *    "env": {NAME: text or {"expr": program} or {"$secret": text}}, "limits": {"cpu_s": n, "memory_bytes": n, "files": n}}
+ *   {"argv": [text or {"expr": program} …], "stdin": "json"|"input"|"none", "stdout": "json"|"jsonl"|"text"|"lines"|"none", "cwd": text,
+ *    "env": {NAME: program or {"$secret": text}}, "limits": {"cpu_us": n, "memory_bytes": n, "output_bytes": n, "files": n}}
  *
- * The value goes to standard input as JSON, or the input file as it is. Standard output is the result: one JSON value (none at all is {}), a text, or an array
- * of lines. An exit status other than 0 fails the item with what the program said last on standard error; the stage's retry.on may name "exit",
- * "exit:N" or "signal" for another try. The environment is PATH, HOME, LANG and what `env` names. {"$secret": …} is what the server made of
+ * The value goes to standard input as JSON, or the input file as it is. Standard output is the result: one JSON value (none at all is {}), a list of such values,
+ * a text, a list of lines, or nothing that counts. An exit status other than 0 fails the item with what the program said last on standard error. The stage's
+ * retry.on may name "exit" or "exit:N" for another try, and "crash" for an end by a signal, which is the usual. The environment is PATH, HOME, LANG and what `env` names. {"$secret": …} is what the server made of
  * {"$env": …}: it is struck out of all that comes back.
  *
  * The program is in the process group of its worker: whoever ends the one ends the other, and what either has left running. */
@@ -48,9 +48,8 @@ static void order_done(struct order *order)
 
 /* ---- texts that are programs ---- */
 
-static void term_add(struct buf *program, struct json_object *text, const char *name)
+static void term_add(struct buf *program, struct bytes expr, const char *name)
 {
-    struct bytes expr = json_get_bytes(text, "expr");
     if (!expr.at)
         return;
     if (program->count > 1)
@@ -69,10 +68,11 @@ static bool evaluate(struct expr_shelf *shelf, struct order *order, struct stage
     buf_init(&given, TEXTS_BYTES_MAX);
     buf_byte(&program, '[');
     for (size_t i = 0; i < json_object_array_length(argv); i++)
-        term_add(&program, json_object_array_get_idx(argv, i), "argv");
+        term_add(&program, json_get_bytes(json_object_array_get_idx(argv, i), "expr"), "argv");
     if (json_object_is_type(env, json_type_object)) {
         json_object_object_foreach(env, name, text)
-            term_add(&program, text, name);
+            if (json_object_is_type(text, json_type_string))
+                term_add(&program, bytes_of(json_object_get_string(text)), name);
     }
     if (program.count == 1)
         return true;
@@ -90,8 +90,8 @@ static void secret_note(struct order *order, const char *secret)
         order->secrets[order->secrets_count++] = secret;
 }
 
-/* The text that a setting stands for, or NULL and the outcome a failure. Borrowed. */
-static const char *text_of(struct order *order, struct json_object *setting, const char *what, struct stage_outcome *outcome)
+/* The text that a setting stands for, or NULL and the outcome a failure. Borrowed. `expr`: it was among those that were evaluated. */
+static const char *text_of(struct order *order, struct json_object *setting, bool expr, const char *what, struct stage_outcome *outcome)
 {
     struct bytes secret = json_get_bytes(setting, "$secret"), unset = json_get_bytes(setting, "$unset");
     if (unset.at) {
@@ -102,7 +102,7 @@ static const char *text_of(struct order *order, struct json_object *setting, con
         secret_note(order, secret.at);
         return secret.at;
     }
-    if (json_get(setting, "expr"))
+    if (expr)
         setting = json_object_array_get_idx(order->given, order->given_at++);
     if (setting && !json_object_is_type(setting, json_type_object) && !json_object_is_type(setting, json_type_array))
         return json_object_get_string(setting);
@@ -114,7 +114,8 @@ static bool put_argv(struct order *order, struct stage_outcome *outcome)
 {
     struct json_object *argv = json_get(order->settings, "argv");
     for (size_t i = 0; i < json_object_array_length(argv); i++) {
-        const char *text = text_of(order, json_object_array_get_idx(argv, i), "an argument", outcome);
+        struct json_object *argument = json_object_array_get_idx(argv, i);
+        const char *text = text_of(order, argument, json_get(argument, "expr") != NULL, "an argument", outcome);
         if (!text)
             return false;
         order->argv[order->argv_count++] = mem_text(text);
@@ -146,7 +147,7 @@ static bool put_env(struct order *order, struct stage_outcome *outcome)
         return false;
     }
     json_object_object_foreach(env, name, setting) {
-        const char *text = text_of(order, setting, name, outcome);
+        const char *text = text_of(order, setting, json_object_is_type(setting, json_type_string), name, outcome);
         if (!text)
             return false;
         env_put(order, name, text);
@@ -170,7 +171,10 @@ static bool order_make(struct expr_shelf *shelf, struct order *order, struct sta
     order->child.cwd = json_get_bytes(order->settings, "cwd").at;
     order->child.input_fd = bytes_equal(in, BYTES("none")) ? -1 : order->task->input_fd;
     order->child.input = bytes_equal(in, BYTES("none")) ? (struct bytes){0} : order->task->value;
-    order->child.cpu_s = json_get_int(limits, "cpu_s", 0);
+    order->child.cpu_s = (json_get_int(limits, "cpu_us", 0) + 999999) / 1000000;
+    order->child.output_max = (size_t)json_get_int(limits, "output_bytes", STAGE_VALUE_MAX);
+    if (order->child.output_max > STAGE_VALUE_MAX)
+        order->child.output_max = STAGE_VALUE_MAX;
     order->child.memory_bytes = json_get_int(limits, "memory_bytes", 0);
     order->child.files = json_get_int(limits, "files", 0);
     return true;
@@ -222,7 +226,7 @@ static void result_json(struct bytes text, struct stage_outcome *outcome)
         return;
     }
     if (!program_json(json, &problem)) {
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "What the program wrote to its standard output is %s (stdout may be text or lines too).",
+        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "What the program wrote to its standard output is %s (stdout may be text too).",
                            problem.text);
         return;
     }
@@ -232,11 +236,35 @@ static void result_json(struct bytes text, struct stage_outcome *outcome)
                 outcome->value.at[i] = ' ';
 }
 
+/* Here a line that is no JSON is a mistake of the program's. */
+static void result_jsonl(struct bytes text, struct stage_outcome *outcome)
+{
+    int64_t number = 1;
+    json_open(&outcome->value, '[');
+    for (bool more = false; text.count; number++) {
+        struct problem problem = {0};
+        struct bytes line = without_space(bytes_cut(&text, '\n'));
+        if (line.count && !program_json(line, &problem)) {
+            stage_outcome_fail(outcome, STAGE_FAIL, "processing", "Line %lld of what the program wrote to its standard output is %s.", (long long)number, problem.text);
+            return;
+        }
+        if (line.count && more)
+            buf_byte(&outcome->value, ',');
+        buf_put(&outcome->value, line);
+        more |= line.count > 0;
+    }
+    buf_byte(&outcome->value, ']');
+}
+
 static void result_take(struct order *order, struct stage_outcome *outcome)
 {
     struct bytes as = json_get_bytes(order->settings, "stdout"), text = buf_bytes(&order->child.output);
     if (bytes_equal(as, BYTES("text")))
         json_bytes(&outcome->value, text);
+    else if (bytes_equal(as, BYTES("none")))
+        buf_text(&outcome->value, "{}");
+    else if (bytes_equal(as, BYTES("jsonl")))
+        result_jsonl(text, outcome);
     else if (bytes_equal(as, BYTES("lines")))
         result_lines(text, &outcome->value);
     else
@@ -249,10 +277,12 @@ static bool may_help(const struct order *order, int status)
     char exact[24];
     JSON_OWNED struct json_object *on = order->task->retry_on.count ? json_parse(order->task->retry_on, NULL) : NULL;
     size_t count = json_object_is_type(on, json_type_array) ? json_object_array_length(on) : 0;
+    if (!on)
+        return WIFSIGNALED(status);
     snprintf(exact, sizeof exact, "exit:%d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
     for (size_t i = 0; i < count; i++) {
         const char *name = json_object_get_string(json_object_array_get_idx(on, i));
-        if (name && (!strcmp(name, WIFEXITED(status) ? "exit" : "signal") || !strcmp(name, exact)))
+        if (name && (!strcmp(name, WIFEXITED(status) ? "exit" : "crash") || !strcmp(name, exact)))
             return true;
     }
     return false;
@@ -278,7 +308,7 @@ static void fail_status(struct order *order, struct stage_outcome *outcome)
 static void order_run(struct order *order, struct stage_outcome *outcome)
 {
     struct problem problem = {0};
-    int rc = exec_child_run(&order->child, STAGE_VALUE_MAX, &problem);
+    int rc = exec_child_run(&order->child, &problem);
     strike(&order->child.output, order);
     strike(&order->child.errors, order);
     if (rc)

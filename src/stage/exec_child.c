@@ -176,7 +176,7 @@ static bool attend(struct exec_child *child, struct ends *ends, int pidfd)
             drain(&ends->out[0], &child->output, 0);
         if (wanted[2].revents || wanted[0].revents)
             drain(&ends->err[0], &child->errors, EXEC_SAID_BYTES);
-        if (!buf_ok(&child->output))
+        if (!buf_ok(&child->output) || child->output.count > child->output_max)
             return false;
         if (wanted[0].revents)
             return true;
@@ -199,7 +199,7 @@ static void leftovers_end(void)
         kill(0, SIGTERM);
 }
 
-static int run(struct exec_child *child, struct ends *ends, size_t output_max, struct problem *problem)
+static int run(struct exec_child *child, struct ends *ends, struct problem *problem)
 {
     char room[PATH_BYTES];
     pid_t pid;
@@ -218,20 +218,20 @@ static int run(struct exec_child *child, struct ends *ends, size_t output_max, s
     child->status = reap(pid);
     shut(&pidfd);
     leftovers_end();
-    return good ? 0 : problem_set(problem, "The program %.200s wrote more than the %zu bytes that a result may have.", child->argv[0], output_max);
+    return good ? 0 : problem_set(problem, "The program %.200s wrote more than the %zu bytes that a result may have.", child->argv[0], child->output_max);
 }
 
-int exec_child_run(struct exec_child *child, size_t output_max, struct problem *problem)
+int exec_child_run(struct exec_child *child, struct problem *problem)
 {
     struct ends ends;
-    buf_init(&child->output, output_max + READ_BYTES);
+    buf_init(&child->output, child->output_max + READ_BYTES);
     buf_init(&child->errors, EXEC_SAID_BYTES + READ_BYTES);
     int rc = ends_open(child, &ends);
     if (rc) {
         problem_set(problem, "No pipes for the program %.200s: %s.", child->argv[0], strerror(-rc));
         rc = EXEC_AGAIN;
     } else {
-        rc = run(child, &ends, output_max, problem);
+        rc = run(child, &ends, problem);
     }
     ends_close(&ends);
     return rc;

@@ -11,6 +11,7 @@ struct exec_child {
     int input_fd;                        /* its standard input, from offset 0; borrowed. -1 = `input` */
     struct bytes input;                  /* what it reads there; empty = nothing */
     int64_t cpu_s, memory_bytes, files;  /* its limits; 0 = ours */
+    size_t output_max;                   /* bytes of standard output; beyond it is killed */
     /* What came of it: */
     int status;                          /* as from waitpid */
     struct buf output;                   /* all of its standard output */
@@ -20,7 +21,7 @@ struct exec_child {
 
 /* Blocks until it has ended. What it left running is asked to end (SIGTERM), if we lead our process group and
  * ignore that. 0: `status` holds; EXEC_AGAIN and a problem: it could not be
- * started for now; -1 and a problem: it cannot be started, or wrote more than output_max and was killed. */
+ * started for now; -1 and a problem: it cannot be started, or wrote more than it may. */
 enum { EXEC_AGAIN = 1 };
-int exec_child_run(struct exec_child *child, size_t output_max, struct problem *problem);
+int exec_child_run(struct exec_child *child, struct problem *problem);
 void exec_child_done(struct exec_child *child);

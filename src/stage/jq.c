@@ -16,7 +16,7 @@ static void apply(struct expr_shelf *shelf, const struct stage_task *task, void 
     wrap(settings, &program);
     if (!buf_ok(&program))
         stage_outcome_fail(outcome, STAGE_FAIL, "expression", "The program has more than %d bytes.", PROGRAM_BYTES_MAX);
-    else if (program_input(task, &room, &input, outcome))
+    else if (program_input_json(task, &room, &input, outcome))
         program_run(shelf, buf_bytes(&program), input, task, &outcome->value, outcome);
 }
 
