@@ -135,7 +135,7 @@ static struct bytes host_of(struct bytes url)
 
 static struct limiter *limiter_for(const struct step *step, struct bytes url)
 {
-    struct json_object *rate = json_get(step->stage, "rate");
+    struct json_object *rate = json_get(step->stage, "rate"), *with = json_get(step->stage, "with");
     struct limiter_spec spec = {
         .concurrency = json_get_int(step->stage, "concurrency", 0),
         .requests = json_get_int(rate, "requests", 0), .requests_per_us = json_get_int(rate, "requests_per_us", 0),
@@ -147,7 +147,8 @@ static struct limiter *limiter_for(const struct step *step, struct bytes url)
     origin.count = origin.count < 1024 ? origin.count : 1024;
     buf_put(&name, origin);
     buf_byte(&name, ' ');
-    buf_put(&name, key_name(json_get(json_get(step->stage, "with"), "auth"), 0));
+    struct bytes key = key_name(json_get(with, "auth"), 0);
+    buf_put(&name, key.at ? key : key_name(json_get(with, "key"), 0));
     return limiter_of(step->trips->limiters, buf_bytes(&name), &spec);
 }
 
