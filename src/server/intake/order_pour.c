@@ -48,9 +48,9 @@ static void poured(struct order *order, const struct item_spec *items, size_t co
 static void batched(void *data, const struct item_spec *items, size_t count, const struct problem *problem)
 {
     struct order *order = data;
+    order->flushed = !count && !order->feeding;      /* a feed that gives nothing has filled no batch yet */
     order->at += (int64_t)order->feeding;
     order->feeding = 0;
-    order->flushed = !count && order->at == order_inputs(order);
     if (problem)
         order_fail(order, 503, "%s", problem->text);
     else if (count)
