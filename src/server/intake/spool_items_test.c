@@ -81,7 +81,7 @@ TEST(a_document_has_items)
           "=1;=\"a, ] \\\" b\";={\"x\": [{}, {\"y\": \"}\"}]};=-0.5e3;=true;");
     check(&document, BYTES("{\"items\":[]}"), "");
     check(&document, BYTES("{\"items\":[1],\"items\":[2]}"), "400 The body has \"items\" twice.");
-    check(&document, BYTES("{\"items\":[1],\"item\":[2]}"), "400 The body has a member \"item\"; known are \"items\", \"params\" and \"pipeline\".");
+    check(&document, BYTES("{\"items\":[1],\"item\":[2]}"), "400 The body has a member \"item\"; known are \"items\", \"params\", \"pipeline\" and \"webhook\".");
     check(&document, BYTES("{\"items\":[1]"), "400 The body is not valid JSON in UTF-8: see byte 12 of it.");
     check(&document, BYTES("{}"), "400 The body has no \"items\".");
 }
