@@ -92,6 +92,8 @@
 #define LIMIT_RECORDS_AT_ONCE 256                  /* records of one item that are under way at a time, whatever its stages say */
 #define LIMIT_RECORDS_BYTES (32 * 1024 * 1024)     /* bytes of the results of one item's records, held until all are there */
 #define LIMIT_REFUSALS 20                          /* times that one call is sent again after a 429; then it is the attempt's end */
+#define LIMIT_REFUSALS_FREE 6                      /* refusals that are answered by their own pause; further ones in the next … */
+#define LIMIT_REFUSALS_US (300 * 1000000LL)        /* … five minutes are spread over them: known services ban at 25 in that time */
 #define LIMIT_REFUSED_PAUSE_US (300 * 1000000LL)   /* the longest pause that all who share a limiter make */
 #define LIMIT_CALL_ANSWER_BYTES (64 * 1024 * 1024) /* bytes of an answer unless its stage says otherwise */
 #define LIMIT_FAREWELLS 256                        /* calls under way that call off what was begun elsewhere; beyond it none is sent */

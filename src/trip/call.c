@@ -140,6 +140,7 @@ static struct limiter *limiter_for(const struct step *step, struct bytes url)
         .concurrency = json_get_int(step->stage, "concurrency", 0),
         .requests = json_get_int(rate, "requests", 0), .requests_per_us = json_get_int(rate, "requests_per_us", 0),
         .tokens = json_get_int(rate, "tokens", 0), .tokens_per_us = json_get_int(rate, "tokens_per_us", 0),
+        .careful = step->kind == &step_remote_job,
     };
     struct buf BUF_OWNED name;
     buf_init(&name, 2048);

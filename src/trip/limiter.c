@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FIRST_PAUSE_US = 1000000 };
+enum { FIRST_PAUSE_US = 1000000, WINDOW_MAX = 64 };
 
 struct bucket {
     double level, room, per_us;    /* per_us 0 = without end */
@@ -27,6 +27,10 @@ struct limiter {
     bool handing;
     int64_t paused_us, until_us;   /* the last pause: its beginning and its end */
     int64_t pause_us;              /* how long it was; 0 = the last call was not refused */
+    bool careful;
+    size_t window;                 /* after a refusal: calls at once, one more with each that goes well; 0 = any */
+    int64_t refusals_us[LIMIT_REFUSALS_FREE];      /* when the last ones were, in a ring */
+    uint64_t refusals_count;
 };
 
 struct limiters {
@@ -100,6 +104,7 @@ struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const s
     }
     if (spec->concurrency > 0)
         limiter->concurrency = spec->concurrency;
+    limiter->careful |= spec->careful;
     bucket_say(&limiter->requests, spec->requests, spec->requests_per_us, now_us);
     bucket_say(&limiter->tokens, spec->tokens, spec->tokens_per_us, now_us);
     return limiter;
@@ -113,6 +118,8 @@ static int64_t wait_us(struct limiter *limiter, int64_t now_us)
     if (limiter->pause_us && limiter->going)      /* half open: one goes and sees */
         return -1;
     if (limiter->concurrency && (int64_t)limiter->going >= limiter->concurrency)
+        return -1;
+    if (limiter->window && limiter->going >= limiter->window)
         return -1;
     int64_t requests_us = bucket_wait(&limiter->requests, 1, now_us), tokens_us = bucket_wait(&limiter->tokens, 1, now_us);
     return requests_us > tokens_us ? requests_us : tokens_us;
@@ -163,6 +170,12 @@ static void refused(struct limiter *limiter, int64_t began_us, int64_t retry_aft
     int64_t now_us = loop_now_us(limiter->limiters->loop), pause_us = retry_after_us > 0 ? retry_after_us : FIRST_PAUSE_US;
     if (limiter->pause_us && began_us >= limiter->until_us && pause_us < 2 * limiter->pause_us)
         pause_us = 2 * limiter->pause_us;
+    int64_t *ring = &limiter->refusals_us[limiter->refusals_count % LIMIT_REFUSALS_FREE];
+    bool often = limiter->refusals_count++ >= LIMIT_REFUSALS_FREE && now_us - *ring < LIMIT_REFUSALS_US;
+    if (limiter->careful && often && pause_us < LIMIT_REFUSALS_US / LIMIT_REFUSALS_FREE)
+        pause_us = LIMIT_REFUSALS_US / LIMIT_REFUSALS_FREE;
+    *ring = now_us;
+    limiter->window = 1;
     if (pause_us > LIMIT_REFUSED_PAUSE_US)
         pause_us = LIMIT_REFUSED_PAUSE_US;
     if (!limiter->pause_us || began_us >= limiter->until_us)
@@ -191,8 +204,10 @@ void limiter_give(struct limiter_place *place, bool was_refused, int64_t retry_a
         limiter->tokens.level += (double)(tokens - used);
     if (was_refused)
         refused(limiter, began_us, retry_after_us);
-    else if (began_us >= limiter->until_us)      /* one that began before the pause says nothing about what is after it */
+    else if (began_us >= limiter->until_us) {    /* one that began before the pause says nothing about what is after it */
         limiter->pause_us = 0;
+        limiter->window = limiter->window && limiter->window < WINDOW_MAX ? limiter->window + 1 : 0;
+    }
     hand_out(limiter);
 }
 

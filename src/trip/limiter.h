@@ -1,6 +1,6 @@
 /* Limiters: what many steps share towards one other side: calls at once, requests and tokens a time, and the pause that one 429 makes for all. In memory;
- * they start empty after a restart. When a pause is over, one call goes out first; only its success lets the others follow (a half-open circuit
- * breaker); each further refusal doubles the pause, up to 5 minutes.
+ * they start empty after a restart. When a pause is over, one call goes out first; only its success lets the others follow, one more at a time with each
+ * that goes well (a half-open circuit breaker); each further refusal doubles the pause, up to 5 minutes.
  *
  * Thread: loop. */
 #pragma once
@@ -18,6 +18,7 @@ struct limiter_spec {              /* 0 = says nothing: what another stage has s
     int64_t concurrency;
     int64_t requests, requests_per_us;
     int64_t tokens, tokens_per_us;
+    bool careful;                  /* the other side shuts out who is refused too often: refusals are spread, LIMIT_REFUSALS_FREE */
 };
 /* The limiter of that name ("llm https://api.example key-hash"), made when there is none; the newest word on each figure counts. Lives as long as `limiters`. */
 struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const struct limiter_spec *spec);

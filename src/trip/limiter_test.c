@@ -1,5 +1,6 @@
 #include "trip/limiter.h"
 
+#include "base/limits.h"
 #include "base/test.h"
 
 struct world {
@@ -80,9 +81,37 @@ TEST(one_refusal_pauses_all_and_one_goes_to_see_before_the_others)
     CHECK(again[0].at_us - began_us < 1000000);
     CHECK(!again[1].gone);
     limiter_give(&again[0].place, false, 0, -1);
-    CHECK(again[1].gone && again[2].gone && again[3].gone);
-    for (int i = 1; i < 4; i++)
+    CHECK(again[1].gone && again[2].gone && !again[3].gone);       /* not all at once: one more with each that goes well */
+    limiter_give(&again[1].place, false, 0, -1);
+    CHECK(again[3].gone);
+    for (int i = 2; i < 4; i++)
         limiter_give(&again[i].place, false, 0, -1);
+    world_end(&world);
+}
+
+TEST(who_may_be_shut_out_is_refused_a_few_times_and_then_seldom)
+{
+    struct world world = world_of(&(struct limiter_spec){.careful = true});
+    int64_t began_us = 0;
+    for (int i = 0; i <= LIMIT_REFUSALS_FREE; i++) {
+        struct call call = {0};
+        began_us = loop_now_us(world.loop);
+        limiter_take(world.limiter, &call.place, 0, went);
+        turn_until(&world, &call.gone, 1);
+        CHECK(call.at_us - began_us < 1000000);
+        limiter_give(&call.place, false, 0, -1);     /* so that the pauses do not double */
+        struct call next = {0};
+        limiter_take(world.limiter, &next.place, 0, went);
+        CHECK(next.gone);
+        limiter_give(&next.place, true, 1000, -1);
+    }
+    struct call last = {0};
+    limiter_take(world.limiter, &last.place, 0, went);
+    began_us = loop_now_us(world.loop);
+    while (loop_now_us(world.loop) - began_us < 100000)
+        loop_turn(world.loop, false);
+    CHECK(!last.gone);
+    limiter_leave(&last.place);
     world_end(&world);
 }
 

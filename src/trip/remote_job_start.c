@@ -3,11 +3,12 @@
 #include "trip/remote_job.h"
 
 #include "base/mem.h"
+#include "trip/trip_own.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { START_BYTES_MAX = 4096, START_US = 120000000, ANSWER_MAX = 1 << 20, UPLOAD_US = 300000000 };
+enum { START_BYTES_MAX = 4096, START_US = 120000000, ANSWER_MAX = 1 << 20, UPLOAD_US = 300000000, STARTS_AT_ONCE = 5 };
 
 /* ---- keys ---- */
 
@@ -220,6 +221,7 @@ static void started(void *data, struct fetch_answer *answer)
 {
     struct remote_job *job = data;
     struct problem problem = {0};
+    job->step.limiter = NULL;      /* polls have the common one */
     if (answer->end != FETCH_ANSWERED || !accepted(job, answer->status)) {
         remote_job_fail_answer(job, answer, "starting it");
         return;
@@ -274,6 +276,23 @@ static void put_hook(struct remote_job *job, struct json_object *body)
         json_object_object_add(body, name, json_object_new_string_len(hook.at, (int)hook.count));
 }
 
+/* Starts are refused for reasons of their own ("too many running jobs"): the pause that follows must not keep those from being polled and fetched that
+ * would make room. Few go out at a time, so that few are refused. */
+static void own_limiter(struct remote_job *job)
+{
+    struct json_object *rate = json_get(job->step.stage, "rate");
+    struct limiter_spec spec = {.concurrency = json_get_int(job->step.stage, "concurrency", STARTS_AT_ONCE), .careful = true,
+                                .requests = json_get_int(rate, "requests", 0), .requests_per_us = json_get_int(rate, "requests_per_us", 0)};
+    BUF_OWNED struct buf name;
+    buf_init(&name, LIMIT_BODY_BYTES);
+    buf_text(&name, "start ");
+    buf_put(&name, remote_job_name(job));
+    buf_byte(&name, ' ');
+    remote_job_value(json_get(job->with, "base"), &name);
+    remote_job_value(json_get(job->with, "auth"), &name);
+    job->step.limiter = limiter_of(job->step.trips->limiters, buf_bytes(&name), &spec);
+}
+
 static void send_start(struct remote_job *job)
 {
     struct json_object *start = json_get(job->with, "start"), *key = json_get(start, "idempotency");
@@ -289,6 +308,7 @@ static void send_start(struct remote_job *job)
         headers_add(more, json_object_get_string(key), buf_bytes(&text));
         headers_done(more);
     }
+    own_limiter(job);
     bool plain = strcmp(method, "GET") == 0 || strcmp(method, "DELETE") == 0;
     remote_job_call(job, &(struct remote_job_call){
         .method = method, .url = buf_bytes(&job->url), .body = plain ? (struct bytes){0} : buf_bytes(&job->body), .more = more, .purpose = purpose,

@@ -347,7 +347,7 @@ class RemoteJobs(unittest.TestCase):
         self.begin({'ready_s': 60})
         job = self.post(urls(12))
         self.collector.wait(lambda: len(self.collector.given()) == 4)
-        self.server.ask('DELETE', f'/v1/jobs/{job}').body()
+        self.assertEqual(self.server.ask('POST', f'/v1/jobs/{job}/cancel').status, 200)
         self.assertEqual(self.ended(job)['status'], 'cancelled')
         self.collector.wait(lambda: all(snapshot.cancelled_at for snapshot in self.collector.snapshots))
         self.assertEqual(self.collector.open_now, 0)
@@ -359,7 +359,8 @@ class RemoteJobs(unittest.TestCase):
                    job={'stop': {'count': '4'}})
         job = self.post(urls(15))
         document = self.ended(job)
-        self.assertEqual((document['status'], document['counts'][4]), ('completed', 3))
+        self.assertEqual(document['status'], 'completed')
+        self.assertGreaterEqual(document['counts'][4], 3)
         self.collector.wait(lambda: sum(snapshot.cancelled_at is not None for snapshot in self.collector.snapshots) == 3)
 
     @staticmethod
