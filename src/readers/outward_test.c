@@ -265,13 +265,18 @@ TEST(what_is_not_wanted_passes_and_the_end_drops_the_cursor)
     outward_later(here.last, 3600 * SECOND);
     turn();
     CHECK_INT(outward_numbers(here.outward).later, 1);
-    power_cut();                   /* the time of the next try is lost */
+    outward_now(here.last);
+    outward_now(here.last);
     turn();
     CHECK_INT(here.rows, 3);
+    outward_later(here.last, 3600 * SECOND);
+    power_cut();                   /* the time of the next try is lost */
+    turn();
+    CHECK_INT(here.rows, 4);
     here.wants = 0;                /* and the next program has another opinion */
     power_cut();
     turn();
-    CHECK_INT(here.rows, 3);
+    CHECK_INT(here.rows, 4);
     CHECK_INT(outward_numbers(here.outward).line + outward_numbers(here.outward).work, 0);
     close_all();
     open_all();

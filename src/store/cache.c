@@ -140,7 +140,7 @@ static struct log_cached *look(struct cache_ask *ask, const struct sha *keys)
 
 void store_cache_get(struct store *store, const struct sha *keys, size_t count, store_cached_fn *got, void *data)
 {
-    assert(count && count <= LIMIT_CACHE_KEYS);
+    assert(count <= LIMIT_CACHE_KEYS);
     struct cache_ask *ask = MEM_NEW(struct cache_ask);
     *ask = (struct cache_ask){.store = store, .got = got, .data = data, .count = count};
     ask->values = mem_new(count * sizeof *ask->values);
