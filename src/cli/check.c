@@ -8,6 +8,7 @@
 #include "config/yaml.h"
 #include "core/pipeline.h"
 #include "engine/terms.h"
+#include "readers/mirror.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,7 +109,7 @@ static bool check_file(const char *path, bool as_json)
     buf_init(&told, TEXT_MAX);
     if (!yaml_read_file(path, LIMIT_PIPELINE_FILE_BYTES, &text, &problem) && compile_pipeline(path, buf_bytes(&text), &mistakes, &canonical))
         pipeline = pipeline_parse(buf_bytes(&canonical), &problem);
-    bool well = pipeline && !terms_check(pipeline, &problem);
+    bool well = pipeline && !terms_check(pipeline, &problem) && !mirror_check(pipeline, &problem);
     mistakes_print(&mistakes, &told);
     fputs(buf_z(&told), stderr);
     if (mistakes.count)

@@ -9,6 +9,6 @@
 #pragma once
 #include "config/mistakes.h"
 
-/* The canonical text of a file's text, put behind what is in `ret`; false and at least one mistake when there is none. `path` is how it is told of; files
- * that it takes in lie beside it. Canonical text itself is taken too, and goes through as it is. */
+/* The canonical text of a file's text, put behind what is in `ret`; false and at least one mistake when there is none. `path` is how it is told of;
+ * files that it takes in lie beside it. Canonical text itself is taken too, and goes through as it is. */
 bool compile_pipeline(const char *path, struct bytes text, struct mistakes *mistakes, struct buf *ret);

@@ -1,5 +1,5 @@
-/* Stages become legs. Workers' stages join; a stage that leaves, and one that starts a program, is a leg of its own, or the end of one over records. What a
- * leg may take is what its stages may: times are added, of attempts and back-off the most counts. */
+/* Stages become legs. Workers' stages join; a stage that leaves, and one that starts a program, is a leg of its own, or the end of one over records.
+ * What a leg may take is what its stages may: times are added, of attempts and back-off the most counts. */
 #include "config/compile_own.h"
 
 #include "base/limits.h"

@@ -117,7 +117,8 @@ static const char *param_type(struct compile *compile, const struct yaml *node, 
     for (size_t i = 0; param_types[i]; i++)
         if (bytes_equal(word, bytes_of(param_types[i])))
             return param_types[i];
-    WRONG(compile, node, "A parameter's type is string, integer, number, boolean, array, object or any, with ! where it has to be given, not \"%.*s\"%s",
+    WRONG(compile, node,
+          "A parameter's type is string, integer, number, boolean, array, object or any, with ! where it has to be given, not \"%.*s\"%s",
           (int)text_cut(word, 60), word.at, compile_guess(word, param_types, guess, sizeof guess));
     return NULL;
 }
@@ -230,7 +231,8 @@ static struct json_object *scalar_schema(struct compile *compile, const struct y
         }
         return schema;
     }
-    WRONG(compile, node, "A type is string, integer, number or boolean, with a range such as integer 1..10, [TYPE], words such as good|bad, or a mapping, not \"%.*s\"%s",
+    WRONG(compile, node,
+          "A type is string, integer, number or boolean, with a range such as integer 1..10, [TYPE], words such as good|bad, or a mapping, not \"%.*s\"%s",
           (int)text_cut(type, 60), type.at, compile_guess(type, answer_types, guess, sizeof guess));
     return NULL;
 }

@@ -281,11 +281,13 @@ static bool is_code(struct bytes text, int64_t *ret)
 
 static bool is_cause(struct bytes text)
 {
-    static const char *const causes[] = {"network", "timeout", "crash", "invalid_json", "4xx", "5xx", NULL};
+    static const char *const causes[] = {"network", "timeout", "crash", "invalid_json", "exit", "4xx", "5xx", NULL};
     int64_t code;
     for (size_t i = 0; causes[i]; i++)
         if (bytes_equal(text, bytes_of(causes[i])))
             return true;
+    if (bytes_start(text, BYTES("exit:")))
+        return bytes_to_i64((struct bytes){text.at + 5, text.count - 5}, &code) && code > 0 && code < 256;
     return is_code(text, &code);
 }
 

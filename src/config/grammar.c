@@ -12,7 +12,7 @@ static const char *const auth_words[] = {"same", "none", NULL};
 static const char *const api_words[] = {"openai", "responses", "anthropic", NULL};
 static const char *const overflow_words[] = {"chunks", "fail", NULL};
 static const char *const stdin_words[] = {"json", "input", "none", NULL};
-static const char *const stdout_words[] = {"json", "jsonl", "text", "none", NULL};
+static const char *const stdout_words[] = {"json", "jsonl", "text", "lines", "none", NULL};
 
 #define METHODS                                                                     \
     {"get", KEY_METHOD, "this address", "GET"},                                 \
@@ -25,8 +25,8 @@ static const char *const stdout_words[] = {"json", "jsonl", "text", "none", NULL
 
 static const struct key retry_keys[] = {
     {"attempts", KEY_WHOLE, "tries in all; default 3", .min = 1, .max = 100},
-    {"on", KEY_CAUSES, "what is tried again: `network`, `timeout`, `crash`, `invalid_json`, statuses such as `429`, `5xx`; default network, timeout, 408, "
-                       "425, 429, 5xx"},
+    {"on", KEY_CAUSES, "what is tried again: `network`, `timeout`, `crash`, `invalid_json`, `exit` and `exit:N` of a program, statuses "
+                       "such as `429`, `5xx`; default network, timeout, crash, 408, 425, 429, 5xx"},
     {"backoff", KEY_TIMES, "the wait before the second try .. the longest wait; it doubles; default 500ms..8s. `Retry-After` is obeyed", "backoff_us",
      .max = DAY},
     {"jitter", KEY_FLAG, "waits vary by chance, so that many do not come back at once; default true"},
@@ -60,8 +60,8 @@ static const struct key stage_keys[] = {
     {"concurrency", KEY_WHOLE, "calls at once, over all jobs (`http`, `remote_job`, `llm`)", .min = 1, .max = 10000},
     {"resource", KEY_RESOURCE, "what is shared with other stages while it runs: `gpu`, or `{gpu: 1, licence: 2}`", ""},
     {"cache", KEY_GROUP, "results that are kept (`http`, `remote_job`, `llm`); errors never are", .shape = &cache_shape},
-    {"on_error", KEY_ON_ERROR, "when no try is left: `continue` (the item, or the record, has failed, the others go on), `drop_record`, `fail_item`, `fail_job`, or "
-                               "`{use: VALUE}`"},
+    {"on_error", KEY_ON_ERROR, "when no try is left: `continue` (the item, or the record, has failed, the others go on), `drop_record`, `fail_item`, "
+                               "`fail_job`, or `{use: VALUE}`"},
     {0},
 };
 const struct shape grammar_stage = {"stage", stage_keys};
@@ -190,7 +190,8 @@ static const struct key remote_job_keys[] = {
     BASE, HEADERS, AUTH,
     {"upload", KEY_GROUP, "a file that is sent first", .shape = &upload_shape},
     {"start", KEY_GROUP, "the call that begins the job", .shape = &start_shape, .required = true},
-    {"poll", KEY_GROUP, "the call that asks how it goes; without it the result is fetched at once, and `retry_on` says: not yet", .shape = &poll_shape},
+    {"poll", KEY_GROUP, "the call that asks how it goes; without it the result is fetched at once, and `retry_on` says: not yet",
+     .shape = &poll_shape},
     {"fetch", KEY_GROUP, "the call that brings the result", .shape = &fetch_shape, .required = true},
     {"also", KEY_GROUPS, "further results, such as a file of errors: their rows come behind", .shape = &fetch_shape},
     {"join", KEY_GROUP, "puts rows to the inputs that they belong to, in the inputs' order", .shape = &join_shape},
@@ -261,7 +262,8 @@ static const struct shape limits_shape = {"limits", limits_keys};
 static const struct key exec_keys[] = {
     {"argv", KEY_ARGV, "program and arguments: a list of templates; no shell looks at them", .required = true},
     {"stdin", KEY_WORD, "what it reads: the value as `json`, the item's own file (`input`), or `none`; default `json`", .words = stdin_words},
-    {"stdout", KEY_WORD, "what it writes: `json`, `jsonl` (a list), `text`, or `none`; default `json`", .words = stdout_words},
+    {"stdout", KEY_WORD, "what it writes: `json`, `jsonl` (a list), `text`, `lines` (a list of texts), or `none`; default `json`", .words = stdout_words},
+    {"cwd", KEY_TEXT, "the folder that it runs in"},
     {"env", KEY_TEMPLATES, "its environment, beside PATH, HOME and LANG: templates, or `!env NAME`"},
     {"limits", KEY_GROUP, "what it may take", .shape = &limits_shape},
     {0},
@@ -269,8 +271,11 @@ static const struct key exec_keys[] = {
 
 static const struct key firestore_keys[] = {
     {"project", KEY_TEXT, "the project; default that of the credentials"},
-    {"job", KEY_TEMPLATE, "path of the job's document", .required = true},
-    {"batch", KEY_TEMPLATE, "path of an item's document, below the job's"},
+    {"database", KEY_TEXT, "the database; default `(default)`"},
+    {"job", KEY_TEMPLATE, "path of the job's document; default `pipeline_jobs/\\(…)` with `$job.id`. In this and the next only `$job.id`, `$job.owner`, "
+                          "`$batch.index`, `$item.index` and `$params.NAME` may stand, as they are"},
+    {"batch", KEY_TEMPLATE, "path of an item's document, below the job's; default `batches/\\(…)` with `$batch.index`"},
+    {"results_key", KEY_NAME, "the field that takes the result; default `result_key`, else `profiles`"},
     {"max_doc", KEY_SIZE, "the longest document; default 900KiB", .min = 1024, .max = 1000000},
     {"overflow", KEY_WORD, "a longer one goes into `chunks`, or is left out (`fail`); default `chunks`", .words = overflow_words},
     {"credentials", KEY_TEXT, "path of a service account's file, best `!env NAME`; default what the platform gives"},
@@ -386,7 +391,7 @@ static const struct {
     [KEY_SECRET] = {"!env NAME: secrets come from the environment, never from a file", "!env"},
     [KEY_TEXTS] = {"a list of texts", "texts"},
     [KEY_CODES] = {"a list of HTTP statuses such as [200, 202]", "statuses"},
-    [KEY_CAUSES] = {"a list of network, timeout, crash, invalid_json and statuses such as 429 or 5xx", "list"},
+    [KEY_CAUSES] = {"a list of network, timeout, crash, invalid_json, exit, exit:N and statuses such as 429 or 5xx", "list"},
     [KEY_SCALARS] = {"a list of texts, numbers, true or false", "list"},
     [KEY_PROGRAMS] = {"a mapping of names to jq programs", "programs by name"},
     [KEY_TEMPLATES] = {"a mapping of names to texts, in which \\(…) is jq", "templates by name"},

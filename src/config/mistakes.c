@@ -50,7 +50,10 @@ void mistakes_add(struct mistakes *mistakes, const struct source *source, int li
             *at = ' ';
     if (!mistakes->list)
         mistakes->list = mem_new(LIMIT_MISTAKES * sizeof *mistakes->list);
-    mistakes->list[mistakes->count] = (struct mistake){source ? source : mistakes->sources, line < 1 ? 1 : line, column < 1 ? 1 : column, mistakes->count, mem_text(sentence)};
+    mistakes->list[mistakes->count] = (struct mistake){
+        .source = source ? source : mistakes->sources, .line = line < 1 ? 1 : line, .column = column < 1 ? 1 : column, .number = mistakes->count,
+        .sentence = mem_text(sentence),
+    };
     mistakes->count++;
 }
 

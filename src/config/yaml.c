@@ -411,7 +411,8 @@ bool yaml_json(const struct yaml *node, struct mistakes *mistakes, struct json_o
     struct json_object *value, *object;
     *ret = NULL;
     if (node->env) {
-        mistakes_add(mistakes, node->source, node->line, node->column, "!env cannot stand here: what is here is seen by programs and kept in the log.");
+        mistakes_add(mistakes, node->source, node->line, node->column,
+                     "!env cannot stand here: what is here is seen by programs and kept in the log.");
         return false;
     }
     if (node->kind == YAML_SCALAR) {
