@@ -46,6 +46,8 @@ struct crew_ops {
     /* Kill it; no outcome follows; unknown tokens are ignored. for_good: its job has ended, what it has begun elsewhere is to be called off; else the
      * program ends, and the next opening goes on. */
     void (*stop)(struct crew *crew, struct token token, bool for_good);
+    /* Whether the task is only waiting (for a pause to end, or for its turn): nothing is lost when the program ends now. NULL = none ever is. */
+    bool (*rests)(struct crew *crew, struct token token);
 };
 
 struct crew {

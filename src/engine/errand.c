@@ -392,11 +392,14 @@ void errands_forget(struct engine *engine)
     }
 }
 
-/* The remote side works on, whether or not this program is there: the next opening adopts it. */
+/* The remote side works on, whether or not this program is there: the next opening adopts it. Or nobody works: it waits for a pause to end. */
 static bool is_away(const struct errand *errand)
 {
     const struct job *job = live_job(errand->claim.live);
-    return !job->ended && job->items[errand->claim.token.item].state == ITEM_WAITING;
+    struct crew *crew = errand->launched ? errand->engine->options.crews[errand->room] : NULL;
+    if (!job->ended && job->items[errand->claim.token.item].state == ITEM_WAITING)
+        return true;
+    return crew && crew->ops->rests && crew->ops->rests(crew, errand->claim.token);
 }
 
 bool errands_idle(const struct engine *engine)

@@ -527,6 +527,16 @@ void records_begin(struct records *records)
     loop_pool(trip->trips->options.loop, scan_work, scan_done, scan_new(records));
 }
 
+bool records_rest(const struct records *records)
+{
+    if (records->scan || records->look || records->stow || !list_empty(&records->marks))
+        return false;
+    LIST_EACH(link, &records->runs)
+        if (!run_rests(LIST_OF(link, struct run, link)))
+            return false;
+    return true;
+}
+
 void records_wake(struct records *records, void (*wake)(struct step *step))
 {
     LIST_EACH(link, &records->runs) {

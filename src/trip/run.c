@@ -81,8 +81,15 @@ void run_free(struct run *run)
     list_leave(&run->link);
     timer_stop(run->trip->trips->options.loop, &run->timer);
     stow_drop(run->stow);
+    ask_drop(run->ask);
     drop_input(run);
     free(run);
+}
+
+bool run_rests(const struct run *run)
+{
+    const struct step *step = run->step;
+    return !run->stow && !run->ask && (!step || (!step->ask && !step->call && !step->cache));
 }
 
 void run_stop(struct run *run, bool for_good)
@@ -189,6 +196,60 @@ static void stage_done(struct run *run, struct bytes value, const struct sha *bl
     end_run(run, &end);
 }
 
+/* ---- into the input ---- */
+
+static void on_put(void *data, const struct outcome *outcome)
+{
+    struct run *run = data;
+    run->ask = NULL;
+    if (outcome->verdict == VERDICT_DONE)
+        stage_done(run, outcome->value, outcome->blob);
+    else
+        fail_run(run, "processing", "What a stage has made could not be put into its input.");
+}
+
+/* The input is long and stands in a file: a worker reads it. Every JSON text is a jq program. */
+static void put_into_file(struct run *run, struct bytes name, struct bytes value)
+{
+    struct buf BUF_OWNED program, BUF_OWNED stages;
+    struct ask_want want = {.input_fd = fcntl(run->input_fd, F_DUPFD_CLOEXEC, 0), .type = BYTES("application/json")};
+    buf_init(&program, LIMIT_ASK_BYTES);
+    buf_init(&stages, LIMIT_FRAME_BYTES);
+    buf_text(&program, "if type == \"object\" then .[");
+    json_bytes(&program, name);
+    buf_print(&program, "] = %.*s else %.*s end", BYTES_ARG(value), BYTES_ARG(value));
+    buf_text(&stages, "[{\"stage\":\"jq\",\"with\":{\"program\":");
+    json_bytes(&stages, buf_bytes(&program));
+    buf_text(&stages, "}}]");
+    want.stages = buf_bytes(&stages);
+    if (want.input_fd >= 0 && buf_ok(&stages) && buf_ok(&program))
+        run->ask = ask_start(run->trip->trips->options.asker, &want, on_put, run);
+    else if (want.input_fd >= 0)
+        close(want.input_fd);
+    if (!run->ask)
+        fail_run(run, "processing", "What a stage has made is too long to be put into its input, or no worker could be asked.");
+}
+
+/* With "into" what a stage has made becomes a member of its input; an input that has none is replaced. */
+static void stage_made(struct run *run, struct bytes value, const struct sha *blob)
+{
+    struct bytes name = json_get_bytes(json_get(trip_stage(run->trip, run->stage), "with"), "into");
+    if (!name.count || blob) {
+        stage_done(run, value, blob);
+        return;
+    }
+    if (run->input_fd >= 0) {
+        put_into_file(run, name, value);
+        return;
+    }
+    JSON_OWNED struct json_object *input = json_parse(run->value, NULL);
+    if (json_object_is_type(input, json_type_object)) {
+        json_object_object_add(input, name.at, json_parse(value, NULL));
+        value = bytes_of(json_object_to_json_string_ext(input, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    }
+    stage_done(run, value, NULL);
+}
+
 /* ---- failures ---- */
 
 /* Whether another attempt of a record's stage follows, and after how long. */
@@ -228,7 +289,7 @@ static void stage_failed(struct run *run, const struct step_result *result)
             return;
         end.retry = true;
     } else if (json_object_is_type(on_error, json_type_object) && json_object_object_get_ex(on_error, "use", &use)) {
-        stage_done(run, use ? bytes_of(json_object_to_json_string_ext(use, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)) : BYTES("null"),
+        stage_made(run, use ? bytes_of(json_object_to_json_string_ext(use, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)) : BYTES("null"),
                    NULL);
         return;
     }
@@ -241,7 +302,7 @@ static void stage_failed(struct run *run, const struct step_result *result)
 void run_step_over(struct run *run, struct step *step, const struct step_result *result)
 {
     struct trips *trips = run->trip->trips;
-    used_add(&run->used, result->usage);
+    used_add(&run->used, result->usage.count ? result->usage : step->usage);
     if (result->error_type) {
         stage_failed(run, result);
         return;
@@ -249,5 +310,8 @@ void run_step_over(struct run *run, struct step *step, const struct step_result 
     int64_t ttl_us = json_get_int(json_get(step->stage, "cache"), "ttl_us", 0);
     if (run->has_cache_key && !run->from_cache && !result->blob && ttl_us > 0)
         store_cache_put(trips->options.store, &run->cache_key, result->value, ttl_us);
-    stage_done(run, result->value, result->blob);
+    if (result->passed)
+        stage_done(run, result->value, result->blob);
+    else
+        stage_made(run, result->value, result->blob);
 }

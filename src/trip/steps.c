@@ -128,7 +128,7 @@ static void fail_with(struct step *step, const char *error_type, bool retry, int
 {
     unsecret(step, problem);
     step_end(step, &(struct step_result){.error_type = error_type, .error = bytes_of(problem->text), .retry = retry,
-                                         .retry_after_us = retry_after_us});
+                                         .retry_after_us = retry_after_us, .usage = step->usage});
 }
 
 void step_fail(struct step *step, const char *error_type, bool retry, int64_t retry_after_us, const char *format, ...)
@@ -341,7 +341,7 @@ static void on_passed(void *data, const struct outcome *outcome)
 {
     struct step *step = data;
     if (outcome->verdict == VERDICT_DONE)
-        step_end(step, &(struct step_result){.value = outcome->value, .blob = outcome->blob});
+        step_end(step, &(struct step_result){.value = outcome->value, .blob = outcome->blob, .passed = true});
     else
         ask_failed(step, outcome);
 }
@@ -351,7 +351,7 @@ static void pass(struct step *step)
 {
     struct ask_want want = {.stages = BYTES("[{\"stage\":\"jq\",\"with\":{\"program\":\".\"}}]"), .input_fd = -1};
     if (step->input_fd < 0)
-        step_end(step, &(struct step_result){.value = step->value.count ? step->value : BYTES("null")});
+        step_end(step, &(struct step_result){.value = step->value.count ? step->value : BYTES("null"), .passed = true});
     else if (step_input(step, (struct bytes){0}, &want))
         step_ask(step, &want, on_passed);
     else

@@ -34,6 +34,7 @@ struct step_result {
     struct bytes usage;            /* JSON object of numbers, or empty; failures too may have cost something */
     const char *error_type;        /* failed: "network", "timeout", "status", "validation", "expression", "invalid_json", "budget", "remote" … */
     struct bytes error;            /* a sentence */
+    bool passed;                   /* done: value is the input as it came, because `when` said no */
     bool retry;                    /* another attempt may succeed: the stage's `retry.on` was asked already (step_may_retry) */
     int64_t retry_after_us;
 };

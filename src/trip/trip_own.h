@@ -82,6 +82,7 @@ struct run {
     struct timer timer;            /* until the next attempt */
     struct used used;
     struct stow *stow;             /* its last value is on its way into a blob */
+    struct ask *ask;               /* what its stage has made is put into its input */
     bool has_cache_key, from_cache;
     struct sha cache_key;
     run_over_fn *over;
@@ -93,6 +94,7 @@ struct run *run_new(struct trip *trip, int64_t record, struct bytes value, int i
 void run_begin(struct run *run);                      /* from the loop, not inside this call */
 void run_step_over(struct run *run, struct step *step, const struct step_result *result);     /* steps.c: the step has come to its end */
 void run_stop(struct run *run, bool for_good);        /* frees it; nobody is told */
+bool run_rests(const struct run *run);                /* no call and no question of it is under way */
 void run_free(struct run *run);
 
 /* steps.c */
@@ -115,6 +117,7 @@ struct bytes step_stage_name(const struct step *step);
 struct records *records_new(struct trip *trip);
 void records_begin(struct records *records);
 void records_wake(struct records *records, void (*wake)(struct step *step));
+bool records_rest(const struct records *records);
 void records_stop(struct records *records, bool for_good);     /* frees it */
 
 /* hook.c: 48 characters that name a trip, and that nobody can make who has not the key. */

@@ -208,7 +208,17 @@ static void stop(struct crew *crew, struct token token, bool for_good)
     }
 }
 
-static const struct crew_ops ops = {.slots_free = slots_free, .start = start, .stop = stop};
+static bool rests(struct crew *crew, struct token token)
+{
+    LIST_EACH(link, &of(crew)->all) {
+        const struct trip *trip = LIST_OF(link, struct trip, link);
+        if (trip->token.job == token.job && trip->token.item == token.item && trip->token.attempt == token.attempt)
+            return trip->records ? records_rest(trip->records) : trip->run && run_rests(trip->run);
+    }
+    return false;
+}
+
+static const struct crew_ops ops = {.slots_free = slots_free, .start = start, .stop = stop, .rests = rests};
 
 struct crew *trips_new(const struct trips_options *options)
 {

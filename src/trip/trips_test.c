@@ -125,6 +125,20 @@ TEST(when_and_else_spare_the_call_and_use_stands_for_a_failure)
     bench_close();
 }
 
+TEST(into_puts_the_answer_into_the_input)
+{
+    bench_open(HTTP(",\"body\":\"{asked: .q}\",\"into\":\"fit\"},\"when\":\".ask\",\"else\":\"{skipped: .ask}\"}]"), echo);
+    go("{\"q\":7,\"ask\":true}");
+    CHECK_TEXT(bench.value, "{\"q\":7,\"ask\":true,\"fit\":{\"asked\":7}}");
+    go("{\"ask\":false,\"fit\":1}");
+    CHECK_TEXT(bench.value, "{\"ask\":false,\"fit\":{\"skipped\":false}}");
+    bench_close();
+    bench_open(HTTP(",\"into\":\"fit\"},\"when\":\".ask\"}]"), echo);
+    go("{\"ask\":null}");
+    CHECK_TEXT(bench.value, "{\"ask\":null}");
+    bench_close();
+}
+
 static void long_one(int count, struct bytes request, struct buf *ret)
 {
     char *body = mem_new(200000);
