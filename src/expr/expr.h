@@ -10,7 +10,7 @@
  * special, but for \\( which stands for \( itself.
  *
  * Programs come from pipeline files and are trusted to mean well; their input comes from anywhere. Neither is trusted to end: each run has a
- * time limit, kept by a watchdog thread that the first run starts. A program that eats all memory ends its process: run them in workers, compile them
+ * limit of processor time, kept by a watchdog thread that the first run starts. A program that eats all memory ends its process: run them in workers, compile them
  * anywhere.
  *
  * Thread: one at a time for each expr; different ones in different threads are fine. */

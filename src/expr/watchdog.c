@@ -13,10 +13,10 @@ static int64_t wakes_us;      /* when it looks again */
 
 enum { IDLE_US = 3600000000LL, STACK_BYTES = 128 << 10 };
 
-static int64_t now_us(void)
+static int64_t now_us(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
 }
 
@@ -29,6 +29,9 @@ static int64_t look(int64_t at_us)
         struct watch_run *run = LIST_OF(link, struct watch_run, link);
         if (run->fired)
             continue;
+        int64_t left_us = run->until_us <= at_us ? run->spent_max_us - now_us(run->clock) : 0;
+        if (left_us > 0)
+            run->until_us = at_us + left_us;
         if (run->until_us <= at_us) {
             run->fired = true;
             jq_halt(run->jq, jv_null(), jv_null());
@@ -43,7 +46,7 @@ static void *guard(void *data)
 {
     pthread_mutex_lock(&lock);
     for (;;) {
-        wakes_us = look(now_us());
+        wakes_us = look(now_us(CLOCK_MONOTONIC));
         struct timespec until = {wakes_us / 1000000, wakes_us % 1000000 * 1000};
         pthread_cond_timedwait(&sooner, &lock, &until);
     }
@@ -74,7 +77,9 @@ static void start(void)
 void watch_begin(struct watch_run *run, jq_state *jq, int64_t limit_us)
 {
     pthread_once(&once, start);
-    *run = (struct watch_run){.jq = jq, .until_us = now_us() + limit_us};
+    *run = (struct watch_run){.jq = jq, .until_us = now_us(CLOCK_MONOTONIC) + limit_us};
+    pthread_getcpuclockid(pthread_self(), &run->clock);
+    run->spent_max_us = now_us(run->clock) + limit_us;
     pthread_mutex_lock(&lock);
     list_push(&runs, &run->link);
     bool earlier = run->until_us < wakes_us;

@@ -1,5 +1,7 @@
 /* The watchdog: one thread that halts programs whose time is over. It halts jq between two of its steps, so within microseconds as a rule, but not
  * inside one of its builtins ("a" * 1e8): the deadline of the process's task is behind it.
+ *
+ * Time is the processor's, of the thread that runs the program: on a machine that is busy elsewhere a program is not slower than it is.
  * Thread: any. */
 #pragma once
 #include "base/list.h"
@@ -7,11 +9,14 @@
 #include <jq.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct watch_run {
     struct list link;
     jq_state *jq;
-    int64_t until_us;      /* CLOCK_MONOTONIC */
+    clockid_t clock;       /* of the thread that runs it */
+    int64_t spent_max_us;  /* on that clock */
+    int64_t until_us;      /* CLOCK_MONOTONIC: when to look at it */
     bool fired;
 };
 
