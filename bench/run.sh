@@ -11,6 +11,7 @@ python3 "$here/fanout.py" --build "$build" || failed=1
 python3 "$here/serve.py" ${DECKLISTS:+"$DECKLISTS"} --build "$build" || failed=1
 python3 "$here/intake.py" --build "$build" || failed=1
 python3 "$here/proxies.py" --build "$build" || failed=1
+python3 "$here/exec.py" --build "$build" || failed=1
 if [ -n "${DECKLISTS:-}" ]; then
     python3 "$here/decklists.py" "$DECKLISTS" --program "$build/bench/read-decklists" || failed=1
 fi
