@@ -196,6 +196,19 @@ bool firestore_doc_ok(const struct firestore_doc *doc)
     return buf_ok(&doc->fields) && buf_ok(&doc->mask) && buf_ok(&doc->transforms);
 }
 
+struct firestore_mark firestore_mark(const struct firestore_doc *doc)
+{
+    return (struct firestore_mark){doc->fields.count, doc->mask.count, doc->size};
+}
+
+void firestore_rewind(struct firestore_doc *doc, struct firestore_mark mark)
+{
+    doc->fields.count = mark.fields;
+    doc->mask.count = mark.mask;
+    doc->fields.failed = doc->mask.failed = false;      /* what is left was written before anything failed */
+    doc->size = mark.size;
+}
+
 static void begin_field(struct firestore_doc *doc, const char *name)
 {
     json_text(&doc->mask, name);

@@ -32,6 +32,10 @@ void firestore_put_null(struct firestore_doc *doc, const char *name);
 /* Any JSON (NULL = null). An array right inside an array becomes {"values": […]}; what is nested deeper than Firestore takes becomes its text;
  * a member without a name, or with one that Firestore keeps for itself, gets another. */
 void firestore_put_json(struct firestore_doc *doc, const char *name, struct json_object *value);
+/* Takes back what was put since the mark, also when it was too long. */
+struct firestore_mark { size_t fields, mask; int64_t size; };
+struct firestore_mark firestore_mark(const struct firestore_doc *doc);
+void firestore_rewind(struct firestore_doc *doc, struct firestore_mark mark);
 /* Elements `from` … `to` - 1 of an array. */
 void firestore_put_slice(struct firestore_doc *doc, const char *name, struct json_object *array, size_t from, size_t to);
 /* Numbers that are put into an array unless they are in it. */

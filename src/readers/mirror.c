@@ -56,7 +56,7 @@ struct mirrored {
     bool missed;                       /* a row came while a commit was under way: it is to be read again */
     struct large *large;
     struct timer flush;
-    int64_t written_us;                /* the last commit; 0 = none yet */
+    int64_t written_us;                /* when the last commit was sent; 0 = none yet */
     int fails;
     int64_t failing_us;                /* since then */
     bool told;                         /* that it fails for long */
@@ -187,13 +187,12 @@ static void all_written(struct mirrored *own, struct json_object *body)
     bool missed = own->missed;
     set_update_time(own, json_get_bytes(count ? json_object_array_get_idx(results, count - 1) : NULL, "updateTime"));
     own->base = own->sent;
-    own->written_us = now_us(own);
     own->fails = 0;
     own->told = false;
     own->missed = false;
     outward_arrived(job, own->sent_seq);
     if (missed && outward_find(outward, number) == job)
-        later(own, LIMIT_MIRROR_EVERY_US);
+        later(own, own->written_us + LIMIT_MIRROR_EVERY_US - now_us(own));
 }
 
 static void on_commit(void *data, const struct firestore_answer *answer)
@@ -230,6 +229,7 @@ static void send_next(struct mirrored *own)
         return;
     }
     own->mirror->numbers.writes += gather->writes_count;
+    own->written_us = now_us(own);
     own->call = firestore_commit(firestore, buf_bytes(&gather->writes), on_commit, own);
     mirror_gather_clear(gather);
 }

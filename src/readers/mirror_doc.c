@@ -201,19 +201,12 @@ static void put_result(struct mirror_gather *gather, struct firestore_doc *doc, 
         firestore_put_int(doc, "result_bytes", omitted);
         return;
     }
-    int64_t size = firestore_size(result);
-    size_t from = doc->fields.count;
-    if (size + ENVELOPE_BYTES <= gather->plan->max_doc) {
-        struct firestore_doc trial;                  /* small values grow most in REST, so it may be too long there all the same */
-        firestore_doc_init(&trial, DOC_TEXT_BYTES - from);
-        firestore_put_json(&trial, gather->plan->results_key, result);
-        bool good = firestore_doc_ok(&trial);
-        firestore_doc_done(&trial);
-        if (good) {
-            firestore_put_json(doc, gather->plan->results_key, result);
-            return;
-        }
-    }
+    struct firestore_mark mark = firestore_mark(doc);
+    firestore_put_json(doc, gather->plan->results_key, result);
+    int64_t size = doc->size - mark.size;
+    if (firestore_doc_ok(doc) && doc->size + ENVELOPE_BYTES <= gather->plan->max_doc)     /* small values grow most in REST: both can be too long */
+        return;
+    firestore_rewind(doc, mark);
     put_overflow(gather, doc, item, result, size);
 }
 

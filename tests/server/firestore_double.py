@@ -100,6 +100,7 @@ class Firestore:
 
         self.server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None       # a client that was killed
         self.address = f'127.0.0.1:{self.server.server_port}'
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
