@@ -321,12 +321,26 @@ struct pipeline *pipeline_parse(struct bytes text, struct problem *problem)
     return NULL;
 }
 
-struct sha pipeline_cache_key(const struct pipeline *pipeline, struct bytes stage, struct bytes key)
+struct bytes pipeline_input_key(struct json_object *stage)
 {
-    struct sha_stream *hash = sha_new();
-    sha_add(hash, (struct bytes){pipeline->name, strlen(pipeline->name) + 1});
-    sha_add(hash, stage);
-    sha_add(hash, (struct bytes){"", 1});
-    sha_add(hash, key);
-    return sha_end(hash);
+    struct bytes key = json_get_bytes(json_get(json_get(stage, "with"), "join"), "input_key");
+    return key.count ? key : BYTES("if type == \"object\" then (.url // .id // .key // .) else . end");
+}
+
+struct sha pipeline_row_name(const struct pipeline *pipeline, struct json_object *stage, struct json_object *key)
+{
+    static const char *const parts[] = {"base", "start", "fetch"};
+    struct buf text BUF_OWNED;
+    if (!key)
+        return (struct sha){0};
+    buf_init(&text, 2 * LIMIT_BODY_BYTES);
+    buf_add(&text, pipeline->name, strlen(pipeline->name) + 1);
+    buf_put(&text, pipeline_stage_name(stage));
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        buf_byte(&text, 0);
+        json_tree(&text, json_get(json_get(stage, "with"), parts[i]));
+    }
+    buf_byte(&text, 0);
+    json_tree(&text, key);
+    return buf_ok(&text) ? sha_of(buf_bytes(&text)) : (struct sha){0};
 }

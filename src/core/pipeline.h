@@ -84,5 +84,7 @@ struct json_object *pipeline_stages(const struct pipeline *pipeline, size_t leg)
 struct bytes pipeline_stage_kind(struct json_object *stage);      /* "http" */
 struct bytes pipeline_stage_name(struct json_object *stage);      /* its name, else its kind */
 
-/* The name under which the cache keeps what a stage made of something: a hash over the pipeline's name, the stage's and the key (JSON text). */
-struct sha pipeline_cache_key(const struct pipeline *pipeline, struct bytes stage, struct bytes key);
+/* Rows in the cache. The program that makes an input's key, of a stage that joins rows to inputs; and the name under which the cache keeps the rows of
+ * such a key: a hash over the pipeline's name, the stage's, where and how it is started, and the key. Zeroes for a key that is null: it has none. */
+struct bytes pipeline_input_key(struct json_object *stage);
+struct sha pipeline_row_name(const struct pipeline *pipeline, struct json_object *stage, struct json_object *key);

@@ -39,7 +39,7 @@ static char *stages_of(struct json_object *input, struct json_object *batch, str
     put_program(&program, ", k: ", input, "key", ".", "");
     put_program(&program, ", g: ", batch, "by", "null", "");
     if (stage)
-        put_program(&program, ", c: ", json_get(json_get(stage, "with"), "join"), "input_key", ".", "");
+        buf_print(&program, ", c: (try (%.*s\n) catch null)", BYTES_ARG(pipeline_input_key(stage)));
     buf_text(&program, "}) catch {v: $input_, e: (if type == \"string\" then . else tojson end)}]");
     buf_init(&stages, 2 * LIMIT_BODY_BYTES);
     buf_text(&stages, "[{\"stage\":\"jq\",\"with\":{\"program\":");
@@ -81,10 +81,7 @@ struct batches *batches_new(const struct batches_world *world, const struct pipe
     batches->dedupe = json_get_bool(input, "dedupe", false);
     batches->grouped = batch != NULL;
     batches->size = json_get_int(batch, "size", 1);
-    if (stage) {
-        struct json_object *name = json_get(stage, "name");
-        batches->cache_stage = json_object_get_string(name ? name : json_get(stage, "stage"));
-    }
+    batches->cache_stage = stage;
     if (stage || json_get(input, "items") || json_get(input, "key") || json_get(batch, "by")) {
         batches->stages = stages_of(input, batch, stage, false);
         batches->file_stages = stages_of(input, batch, stage, true);
@@ -215,7 +212,7 @@ static void absorb_row(struct batches *batches, struct json_object *row)
         return;
     struct made *made = made_new((struct bytes){value_text, value.count}, bytes_of(key), word_of(json_get(row, "g")), (struct bytes){0});
     if (batches->cache_stage)
-        made->cached_as = pipeline_cache_key(batches->pipeline, bytes_of(batches->cache_stage), text_of(json_get(row, "c")));
+        made->cached_as = pipeline_row_name(batches->pipeline, batches->cache_stage, json_get(row, "c"));
     list_push(&batches->asked, &made->link);
 }
 

@@ -26,7 +26,7 @@ struct batches {
     int64_t first;                 /* index of the next item: for names */
     char *variables;               /* owned JSON */
     char *stages, *file_stages;    /* owned: the task that tells inputs apart, or one that is a file; NULL = no program has to be asked */
-    const char *cache_stage;       /* name of the stage whose rows are cached, or NULL; borrowed from the pipeline */
+    struct json_object *cache_stage;      /* the stage whose rows are cached, or NULL; borrowed from the pipeline */
     bool dedupe, grouped;
     int64_t size, duplicates;
     struct map seen;               /* first 8 bytes of a key's hash → &seen */

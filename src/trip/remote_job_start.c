@@ -20,8 +20,7 @@ struct bytes remote_job_row_key(const struct remote_job *job)
 
 struct bytes remote_job_input_key(const struct remote_job *job)
 {
-    struct bytes key = remote_job_text(json_get(job->with, "join"), "input_key");
-    return key.count ? key : BYTES("if type == \"object\" then (.url // .id // .key // .) else . end");
+    return pipeline_input_key(job->step.stage);
 }
 
 bool remote_job_joins(const struct remote_job *job)
@@ -35,23 +34,10 @@ bool remote_job_no_key(const struct sha *key)
     return memcmp(key, &none, sizeof none) == 0;
 }
 
-/* What names the work: the pipeline and its stage, where and how it is started, and the input's own key. */
 void remote_job_keys(struct remote_job *job, struct json_object *keys, struct sha *ret)
 {
-    BUF_OWNED struct buf text;
-    buf_init(&text, LIMIT_ASK_BYTES);
-    json_bytes(&text, remote_job_name(job));
-    remote_job_value(json_get(job->with, "base"), &text);
-    remote_job_value(json_get(job->with, "start"), &text);
-    remote_job_value(json_get(job->with, "fetch"), &text);
-    size_t head = text.count;
-    for (size_t i = 0; i < json_object_array_length(keys); i++) {
-        struct json_object *key = json_object_array_get_idx(keys, i);
-        text.count = head;
-        buf_byte(&text, 0);
-        remote_job_value(key, &text);
-        ret[i] = key ? sha_of(buf_bytes(&text)) : (struct sha){0};
-    }
+    for (size_t i = 0; i < json_object_array_length(keys); i++)
+        ret[i] = pipeline_row_name(job->step.trip->pipeline, job->step.stage, json_object_array_get_idx(keys, i));
 }
 
 /* ---- the cache ---- */
