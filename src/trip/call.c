@@ -300,7 +300,8 @@ bool step_may_retry(const struct step *step, const struct fetch_answer *answer, 
         return on_default(answer, name);
     for (size_t i = 0; i < json_object_array_length(on); i++) {
         struct json_object *word = json_object_array_get_idx(on, i);
-        if (name ? json_object_is_type(word, json_type_string) && !strcmp(json_object_get_string(word), name) : step_names_status(word, answer->status))
+        bool text = json_object_is_type(word, json_type_string);
+        if (name ? text && !strcmp(json_object_get_string(word), name) : step_names_status(word, answer->status))
             return true;
     }
     return false;
@@ -442,7 +443,8 @@ static bool add_more(struct step *step, struct json_object *headers, bool foreig
                 return false;
             continue;
         }
-        JSON_OWNED struct json_object *text = json_object_is_type(value, json_type_string) ? json_parse(bytes_of(json_object_get_string(value)), NULL) : NULL;
+        bool told = json_object_is_type(value, json_type_string);
+        JSON_OWNED struct json_object *text = told ? json_parse(bytes_of(json_object_get_string(value)), NULL) : NULL;
         if (json_object_is_type(text, json_type_string))
             headers_add(ret, key, bytes_of(json_object_get_string(text)));
     }
@@ -451,12 +453,12 @@ static bool add_more(struct step *step, struct json_object *headers, bool foreig
 
 bool step_headers(struct step *step, struct json_object *with, bool foreign, struct headers *ret)
 {
-    struct json_object *auth = foreign ? NULL : json_get(with, "auth");
+    struct json_object *auth = foreign ? NULL : json_get(with, "auth"), *own = json_get(auth, "header");
     *ret = (struct headers){0};
     buf_init(&ret->text, 64 * 1024);
     bool good = (!json_get(auth, "bearer") || add_secret(step, "Authorization", "Bearer ", json_get(auth, "bearer"), ret))
              && (!json_get(auth, "basic") || add_basic(step, json_get(auth, "basic"), ret))
-             && (!json_get(auth, "header") || add_secret(step, json_get_bytes(json_get(auth, "header"), "name").at, "", json_get(json_get(auth, "header"), "value"), ret))
+             && (!own || add_secret(step, json_get_bytes(own, "name").at, "", json_get(own, "value"), ret))
              && (!json_get(with, "headers") || add_more(step, json_get(with, "headers"), foreign, ret));
     headers_done(ret);
     return good;

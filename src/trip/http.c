@@ -3,7 +3,8 @@
  *   {"method","url":program,"base","headers":{name: program | secret},"auth","body":program,"accepted":[status…],"as":"json"|"jsonl"|"text",
  *    "unwrap":program,"max_bytes","redirects","allow_private","idempotency_key"}
  *
- * A POST, PUT or PATCH without a body sends its input. An answer that is short is looked at here; a long one is a file, which a worker makes a value of. */
+ * A POST, PUT or PATCH without a body sends its input. An answer that is short is looked at here; a long one is a file, which a worker makes a value
+ * of. */
 #include "trip/trip_own.h"
 
 #include "base/json.h"
@@ -83,7 +84,8 @@ static void make(struct step *step, const char *kind, struct bytes value, int fi
     }
     if (file >= 0)
         close(file);
-    step_fail(step, "expression", false, 0, "Stage %.*s: the answer and the program \"unwrap\" could not be handed to a worker.", BYTES_ARG(step_stage_name(step)));
+    step_fail(step, "expression", false, 0, "Stage %.*s: the answer and the program \"unwrap\" could not be handed to a worker.",
+              BYTES_ARG(step_stage_name(step)));
 }
 
 static void take_json(struct step *step, struct buf *body)

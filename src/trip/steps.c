@@ -404,7 +404,8 @@ static struct bytes text_of(struct json_object *value)
 static void on_common(struct step *step, struct json_object *answer)
 {
     struct json_object *value = NULL;
-    if (json_object_object_get_ex(answer, "when", &value) && (!value || (json_object_is_type(value, json_type_boolean) && !json_object_get_boolean(value)))) {
+    bool asked = json_object_object_get_ex(answer, "when", &value);
+    if (asked && (!value || (json_object_is_type(value, json_type_boolean) && !json_object_get_boolean(value)))) {
         step->run->has_cache_key = false;
         if (json_object_object_get_ex(answer, "else", &value))
             step_end(step, &(struct step_result){.value = text_of(value)});

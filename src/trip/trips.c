@@ -64,7 +64,8 @@ static void take_texts(struct trip *trip, const struct task *task)
         id = (struct bytes){id.at + 1, id.count - 2};
     else
         id = (struct bytes){number, (size_t)snprintf(number, sizeof number, "%lld", (long long)task->token.job)};
-    char *at = trip->texts = mem_new(task->variables.count + task->value.count + task->type.count + task->trace.count + task->remote.count + id.count + 1);
+    size_t count = task->variables.count + task->value.count + task->type.count + task->trace.count + task->remote.count + id.count + 1;
+    char *at = trip->texts = mem_new(count);
     trip->variables = keep(&at, task->variables);
     trip->value = keep(&at, task->value);
     trip->type = keep(&at, task->type);
