@@ -213,6 +213,9 @@ void limiter_give(struct limiter_place *place, bool was_refused, int64_t retry_a
 
 void limiter_leave(struct limiter_place *place)
 {
-    if (place->limiter)
-        hand_out(leave(place));
+    if (!place->limiter)
+        return;
+    struct limiter *limiter = leave(place);
+    /* Not at once: a job's items are stopped one after the other, and none of them is to go out in between. */
+    timer_start(limiter->limiters->loop, &limiter->timer, 0, on_timer);
 }
