@@ -1,9 +1,9 @@
 /* Fetch: HTTP calls that go out. Two threads of its own run them (libcurl multi), one the guarded calls, one all others; the loop asks
  * and is told.
  *
- * A call is *guarded* when its address comes from a user (an item's value, a webhook): then only http and https, no proxy, and the very address that is
- * connected to must be a public one — checked when the socket is opened, so a name that resolves differently the second time, or a redirect, wins
- * nothing. What else may be reached is listed in fetch_options.allow. Guarded calls never share connections with others.
+ * A call is *guarded* when its address comes from a user (an item's value, a webhook): then only http and https, no proxy, and the very address
+ * that is connected to must be a public one — checked when the socket is opened, so a name that resolves differently the second time, or a
+ * redirect, wins nothing. What else may be reached is listed in fetch_options.allow. Guarded calls never share connections with others.
  *
  * What is written about a call (sentences, fixtures) never contains its headers, nor the query of its address.
  *
@@ -34,7 +34,7 @@ struct fetch_request {
     const struct bytes *headers;   /* lines "Name: value"; one with a line break in it refuses the call */
     size_t headers_count;
     struct bytes body;             /* POST, PUT, PATCH; ≤ 16 MiB */
-    const char *part_name;         /* not NULL: the body is sent as a file in a multipart form, in the field of this name (a "purpose" etc. are in part_fields) */
+    const char *part_name;         /* not NULL: the body is sent as a file in a multipart form, in the field of this name; others: part_fields */
     const char *part_file;         /* its file name */
     struct bytes part_fields;      /* JSON object of further fields, or empty */
     int64_t timeout_us;            /* for all of it from when it is sent (waiting in line is not counted); 0 = 60 s */
@@ -69,7 +69,8 @@ struct bytes fetch_header(const struct fetch_answer *answer, const char *name);
 
 struct fetch_call;
 typedef void fetch_fn(void *data, struct fetch_answer *answer);
-/* Never answers inside this call. A POST or PATCH is sent once: when a kept connection turns out to be dead it ends as FETCH_NETWORK. At most LIMIT_FETCH_CALLS under way are sent at a time, the others wait in line (bounded by the callers). */
+/* Never answers inside this call. A POST or PATCH is sent once: when a kept connection turns out to be dead it ends as FETCH_NETWORK.
+ * At most LIMIT_FETCH_CALLS under way are sent at a time, the others wait in line (bounded by the callers). */
 struct fetch_call *fetch_start(struct fetch *fetch, const struct fetch_request *request, fetch_fn *done, void *data);
 void fetch_drop(struct fetch_call *call);      /* `done` is not called; the call is broken off. Not after `done`. NULL does nothing */
 

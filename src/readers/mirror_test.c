@@ -118,7 +118,8 @@ TEST(a_document_has_a_path_of_pairs)
 {
     CHECK(firestore_path_ok(BYTES("a/b")) && firestore_path_ok(BYTES("a/b/c/d")));
     CHECK(!firestore_path_ok(BYTES("a")) && !firestore_path_ok(BYTES("a/b/c")) && !firestore_path_ok(BYTES("a//b/c")) &&
-          !firestore_path_ok(BYTES("a/b/")) && !firestore_path_ok(BYTES("a/..")) && !firestore_path_ok(BYTES("a/__x__")) && !firestore_path_ok(BYTES("")));
+          !firestore_path_ok(BYTES("a/b/")) && !firestore_path_ok(BYTES("a/..")));
+    CHECK(!firestore_path_ok(BYTES("a/__x__")) && !firestore_path_ok(BYTES("")));
 }
 
 static int check_mirror(const char *with, struct problem *problem)
