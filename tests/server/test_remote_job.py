@@ -49,7 +49,7 @@ def stage(collector, common=None, every_s=EVERY_S, **more):
 
 
 def pipeline(*stages, size=3, **more):
-    """Stages of one leg each; a list of stages is a leg of records, between split and gather."""
+    """Stages of one leg each; a list of stages is a leg of records, between split and gather. size None: what is posted are the batches."""
     legs = []
     for one in stages:
         if isinstance(one, list):
@@ -57,7 +57,7 @@ def pipeline(*stages, size=3, **more):
         else:
             legs.append({'stages': [one]})
     legs = [{'timeout_s': 60, 'attempts': 3, 'backoff_ms': [20, 40], **leg} for leg in legs]
-    return {'name': 'profiles', 'result_key': 'profiles', 'in_flight': 1000, 'batch': {'size': size}, 'legs': legs, **more}
+    return {'name': 'profiles', 'result_key': 'profiles', 'in_flight': 1000, 'legs': legs, **({'batch': {'size': size}} if size else {}), **more}
 
 
 def urls(count, first=0):
@@ -141,20 +141,20 @@ class RemoteJobs(unittest.TestCase):
         watcher = Watcher(self.server, job)
         self.collector.wait(lambda: len(self.collector.snapshots) == 5 and all(snapshot.done_at for snapshot in self.collector.snapshots), 10)
         for snapshot in self.collector.snapshots:
-            self.assertLess(snapshot.done_at - snapshot.ready_at, EVERY_S + 0.3)
+            self.assertLess(snapshot.done_at - snapshot.ready_at, EVERY_S + 1)
         self.assertGreater(self.collector.slow_now, 0)
         self.ended(job)
         watcher.join(10)
         stepped = sorted(watcher.first(item, 'stepped') for item in range(5))
         for snapshot, at in zip(self.collector.snapshots, stepped):
-            self.assertLess(at - snapshot.ready_at, EVERY_S + 0.4)
+            self.assertLess(at - snapshot.ready_at, EVERY_S + 1)
 
     def test_a_poll_that_hangs_delays_no_other(self):
-        self.begin(lambda snapshot: {'hang_polls': (4,) if snapshot.number == 1 else (), 'ready_s': 0.3})
+        self.begin(lambda snapshot: {'hang_polls': (5,) if snapshot.number == 1 else (), 'ready_s': 0.3})
         began = time.monotonic()
         job = self.post(urls(18))
         self.collector.wait(lambda: sum(snapshot.done_at is not None for snapshot in self.collector.snapshots) == 5)
-        self.assertLess(time.monotonic() - began, 2)
+        self.assertLess(time.monotonic() - began, 3)
         self.assertIsNone(self.collector.snapshots[0].done_at)
         self.assertEqual(self.ended(job)['status'], 'completed')
 
@@ -223,19 +223,20 @@ class RemoteJobs(unittest.TestCase):
     # ---- starting ----
 
     def test_a_start_whose_answer_was_lost_is_no_second_job(self):
-        self.begin(collector={'trigger_statuses': ['cut', 'drop', 'cut']})
+        self.begin(collector={'trigger_statuses': ['cut', 'drop']})
         self.assertEqual(len(self.run_job(6)), 6)
         self.check_once(2)
         keys = {call.headers['idempotency-key'] for call in self.collector.of('trigger')}
         self.assertEqual(len(keys), 2)
 
     def test_refusals_pause_everybody_and_nobody_is_banned(self):
-        self.begin({'ready_s': 0.2}, collector={'max_open': 8, 'retry_after': 1})
-        job = self.post(urls(60))
+        self.begin({'ready_s': 0.6}, collector={'max_open': 8, 'retry_after': 1})
+        job = self.post(urls(30))
         self.assertEqual(self.ended(job)['status'], 'completed', self.failures(job))
-        self.check_once(20)
+        self.check_once(10)
         self.assertFalse(self.collector.banned)
         self.assertGreater(len([call for call in self.collector.of('trigger') if call.status == 429]), 0)
+        self.assertLess(len([call for call in self.collector.calls if call.status == 429]), 10)
         self.assertLessEqual(self.collector.open_most, 8)
 
     def test_a_storm_of_refusals_without_retry_after(self):
@@ -379,23 +380,30 @@ class RemoteJobs(unittest.TestCase):
         self.assertIn('$failed', first[1])
         second = self.run_job(4)                             # one of them is missing in the cache
         self.assertEqual(self.collector.snapshots[1].inputs, [{'url': urls(4)[1]}])
-        self.assertEqual([row['url'] for row in second], urls(4))
-        self.assertEqual([row['snapshot'] for row in second], ['s_000001', 's_000002', 's_000001', 's_000001'])
+        self.assertEqual({row['url']: row['snapshot'] for row in second},
+                         {url: 's_000002' if url == urls(4)[1] else 's_000001' for url in urls(4)})
         calls = len(self.collector.calls)
-        self.assertEqual(self.run_job(4), second)            # nothing is
+        third = self.run_job(4)                              # nothing is
+        self.assertEqual(sorted(third, key=lambda row: row['url']), sorted(second, key=lambda row: row['url']))
         self.assertEqual(len(self.collector.calls), calls)
 
-    def test_after_a_restart_what_was_known_is_still_in_its_place(self):
-        self.begin(lambda snapshot: {'ready_s': 0.1 if snapshot.number == 1 else 1.5}, common={'cache': {'row_key': ROW_KEY, 'ttl_us': 3600000000}}, size=2)
-        self.run_job(2)
+    def test_of_a_batch_that_is_known_in_part_the_rest_is_asked_for(self):
+        """Batches are made of what is known or of what is not; one that was posted as it is may be both. A restart in between changes nothing."""
+        self.begin(lambda snapshot: {'ready_s': 0.1 if snapshot.number == 1 else 1.5}, common={'cache': {'row_key': ROW_KEY, 'ttl_us': 3600000000}}, size=None)
+        self.ended(self.post([urls(3)]))
         time.sleep(1.2)                                      # the cache is written behind
-        self.collector.wait(lambda: True)
-        pipeline_size = self.post(urls(4, first=1)[:2])
-        self.collector.wait(lambda: len(self.collector.given()) == 2)
-        self.server.kill()
-        self.server.start()
-        self.assertEqual([row['url'] for row in self.rows(pipeline_size)], urls(2, first=1))
-        self.assertEqual(len(self.collector.snapshots), 2)
+        new = 'https://social.example/new'
+        for crash, wanted, asked in ((False, urls(5, first=1), urls(3, first=3)), (True, [urls(3)[2], new, urls(3)[0]], [new])):
+            with self.subTest(crash=crash):
+                before = len(self.collector.snapshots)
+                job = self.post([wanted])
+                self.collector.wait(lambda: len(self.collector.given()) == before + 1)
+                if crash:
+                    self.server.kill()
+                    self.server.start()
+                self.assertEqual([row['url'] for row in self.rows(job)], wanted)
+                self.assertEqual([one['url'] for one in self.collector.snapshots[-1].inputs], asked)
+                self.assertEqual(len(self.collector.snapshots), before + 1)
 
     # ---- restarts ----
 
