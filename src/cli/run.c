@@ -11,6 +11,7 @@
 #include "cli/report.h"
 #include "cli/values.h"
 
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 #include "core/codec.h"
@@ -369,7 +370,7 @@ static int verdict(struct run *run)
 /* Whoever names a text file here means it as a decklist. */
 static int make_terms(struct run *run, const char *params, struct problem *problem)
 {
-    struct bytes given = params ? bytes_of(params) : run->host.shelf.entries[0].images ? BYTES("{\"text\":true}") : (struct bytes){0};
+    struct bytes given = params ? bytes_of(params) : run->host.shelf.entries[0].images && !json_get(run->host.pipeline->tree, "params") ? BYTES("{\"text\":true}") : (struct bytes){0};
     run->job = (struct store_job){.owner = BYTES("local")};
     if (terms_make(run->host.pipeline, given, (struct bytes){0}, &run->terms, &run->job, problem))
         return -1;

@@ -94,6 +94,7 @@ void api_events_add(struct service *service);
 void api_multi_add(struct service *service);
 void api_results_add(struct service *service);
 void api_items_add(struct service *service);
+void api_top_add(struct service *service);
 void api_list_add(struct service *service);
 void api_intake_add(struct service *service);
 void order_close(struct service *service);

@@ -161,7 +161,7 @@ struct store {
     struct cache *cache;           /* of results */
     struct reader_row *reader_rows;       /* what the opening told of outward readers; owned */
     size_t reader_rows_count;
-    struct list key_asks, listings, item_asks, record_asks, removals;     /* under way */
+    struct list key_asks, listings, item_asks, record_asks, at_asks, removals;     /* under way */
     struct store_numbers numbers;
 };
 
@@ -171,6 +171,7 @@ void live_register(struct live *live);
 void live_free(struct live *live);
 void live_consider(struct live *live);            /* note an ended one that nobody needs any more … */
 void live_reap(struct store *store);              /* … and free those that still nobody needs */
+int64_t log_wall(const struct store *store);      /* wall time as the log tells it: where the clock was set back it stands still */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
 void accept_end(struct store *store, struct live *live, struct bytes error);        /* no item of it may be unfinished */
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
@@ -197,6 +198,10 @@ void live_drop_work(struct live *live);           /* an ended job: naps, carries
 /* records.c */
 void records_drop(struct store *store, const void *data);      /* for store_drop_asks(), as the others */
 void records_forget(struct store *store);
+
+/* at.c */
+void at_drop(struct store *store, const void *data);           /* for store_drop_asks(), as the others */
+void at_forget(struct store *store);
 
 /* carry.c */
 struct carry *carry_get(struct live *live, int64_t item);      /* NULL = it brings nothing, or nothing is known yet */

@@ -200,6 +200,7 @@ void store_drop_asks(struct store *store, const void *data)
     items_drop(store, data);
     cache_drop(store, data);
     records_drop(store, data);
+    at_drop(store, data);
 }
 
 /* The log is closed or gone: it answers nobody any more. */
@@ -213,5 +214,6 @@ void store_read_forget(struct store *store)
     listing_forget(store);
     items_forget(store);
     records_forget(store);
+    at_forget(store);
     removal_forget(store);
 }

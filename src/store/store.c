@@ -24,6 +24,7 @@ struct store *store_new(const struct store_world *world)
     list_init(&store->listings);
     list_init(&store->item_asks);
     list_init(&store->record_asks);
+    list_init(&store->at_asks);
     list_init(&store->removals);
     list_init(&store->listeners);
     store->cache = cache_new();

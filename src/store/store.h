@@ -199,6 +199,9 @@ int store_record(struct store *store, struct token token, const struct record_ou
 /* The record.done and record.failed of the leg that an item is at, newest first: `done` once, at once or later, with all of them; error < 0: the log
  * could not be read. Rows are borrowed. */
 void store_records(struct store *store, struct live *live, int64_t item, store_rows_fn *done, void *data);
+/* Rows of a job by their positions (of the job's best, say), at most LIMIT_READ_ROWS: `done` once, at once or later, when they are durable, with them in
+ * the log's order; those that were removed are left out. */
+void store_at(struct store *store, struct live *live, const uint64_t *positions, size_t count, store_rows_fn *done, void *data);
 
 /* End a job before all is done: what has not ended is skipped. reason: "enough", "deadline" (its results count: completed, unless nothing was),
  * "job_failed", "budget" (error, with that sentence). 0 = done now, 1 = it had ended. The store does it by itself when there are hits enough,

@@ -95,8 +95,10 @@ static struct live *submit(struct intake *intake, bool *ret_busy, struct problem
         .owner = service_owner(intake->service, intake->request),
         .in_flight = parallel ? (uint32_t)settings->max_workers : 1, .ordered = !parallel, .trace = trace_of(intake->request),
     };
+    const struct pipeline *pipeline = settings->shelf->entries[0].pipeline;
+    struct bytes params = json_get(pipeline->tree, "params") ? (struct bytes){0} : settings->params;
     struct terms terms;
-    if (terms_make(settings->shelf->entries[0].pipeline, settings->params, (struct bytes){0}, &terms, &job, problem)) {
+    if (terms_make(pipeline, params, (struct bytes){0}, &terms, &job, problem)) {
         terms_done(&terms);
         return NULL;
     }

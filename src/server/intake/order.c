@@ -319,7 +319,7 @@ static void create(struct order *order)
         give_up(order);
         return;
     }
-    struct bytes params = order->params ? bytes_of(order->params) : want->takes_any ? (struct bytes){0} : service->settings.params;
+    struct bytes params = order->params ? bytes_of(order->params) : want->takes_any || json_get(want->entry->pipeline->tree, "params") ? (struct bytes){0} : service->settings.params;
     struct store_job job = {
         .owner = service_owner(service, order->request), .in_flight = want->in_flight, .ordered = want->ordered, .open = want->open,
         .key = bytes_of(want->key), .print = order->print, .key_ttl_us = LIMIT_KEY_US, .trace = trace_of(order->request),

@@ -306,5 +306,6 @@ void api_jobs_add(struct service *service)
     api_multi_add(service);
     api_list_add(service);
     api_items_add(service);
+    api_top_add(service);
     api_results_add(service);
 }
