@@ -83,6 +83,20 @@ static struct event record(int64_t item, int64_t number, double score)
         .record_done = {.record = number, .value = BYTES("1"), .has_score = true, .score = score}};
 }
 
+TEST(an_item_that_gets_on_is_not_taken_for_one_that_kills)
+{
+    struct bench bench;
+    begin(&bench, (struct event){0}, 1);
+    for (uint32_t attempt = 2; attempt < 4; attempt++)
+        feed(&bench, (struct event){.kind = EVENT_ITEM_STARTED, .attempt = attempt, .started = {0, WHY_RESTART}});
+    CHECK_INT(bench.job->items[0].interrupts, 2);
+    struct event done = record(0, 0, 1);
+    done.attempt = 3;
+    feed(&bench, done);
+    CHECK_INT(bench.job->items[0].interrupts, 0);
+    end(&bench);
+}
+
 static void skip(struct bench *bench, struct bytes reason)
 {
     size_t count;

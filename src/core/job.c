@@ -330,7 +330,7 @@ static void apply_item(struct job *job, const struct event *event)
         break;
     case EVENT_ITEM_STEPPED:
         item->leg = (uint8_t)(event->stepped.leg + 1);
-        item->tries = 0;
+        item->tries = item->interrupts = 0;
         set_state(job, item, ITEM_RUNNING);
         break;
     case EVENT_ITEM_WAITING:
@@ -349,10 +349,12 @@ static void apply_item(struct job *job, const struct event *event)
             job->status = JOB_RUNNING;
         set_state(job, item, ITEM_FAILED);
         break;
-    case EVENT_RECORD_DONE:    /* records are checkpoints inside a leg; the item stays as it is */
+    case EVENT_RECORD_DONE:    /* records are checkpoints inside a leg; the item stays as it is, but it gets on */
+        item->interrupts = 0;
         take_record(job, event);
         break;
     case EVENT_RECORD_FAILED:
+        item->interrupts = 0;
         *(event->record_failed.dropped ? &job->records.dropped : &job->records.failed) += 1;
         break;
     default:

@@ -24,7 +24,7 @@ struct item {
     uint8_t state : 3;     /* enum item_state */
     uint8_t rejected : 1;  /* refused at intake: fails when its turn comes */
     uint8_t old : 1;       /* RUNNING or WAITING in an earlier opening: due at once. Not stored: set when opening */
-    uint8_t interrupts;    /* starts with why "restart" */
+    uint8_t interrupts;    /* starts with why "restart" since it last got on: finished a leg or a record */
 };
 _Static_assert(sizeof(struct item) == 16, "the cell cache holds items of 16 bytes");
 
