@@ -11,6 +11,7 @@ import time
 import urllib.parse
 
 DOC_BYTES, REQUEST_BYTES, WRITES, DEPTH = 1048576, 10 << 20, 500, 20
+LATE_S = 1.3        # longer than a mirror waits before it tries again
 CODES = {'UNAVAILABLE': 503, 'RESOURCE_EXHAUSTED': 429, 'ABORTED': 409, 'DEADLINE_EXCEEDED': 504, 'INTERNAL': 500, 'INVALID_ARGUMENT': 400,
          'NOT_FOUND': 404, 'ALREADY_EXISTS': 409, 'FAILED_PRECONDITION': 400, 'PERMISSION_DENIED': 403}
 
@@ -203,7 +204,7 @@ class Firestore:
                 handler.connection.shutdown(2)
                 return
             if fault == 'late':
-                threading.Timer(0.4, self.do_late, (handler.command, path, body)).start()
+                threading.Timer(LATE_S, self.do_late, (handler.command, path, body)).start()
                 fault = 'UNAVAILABLE'
             if fault:
                 raise Refused(fault[0] if isinstance(fault, tuple) else fault, 'on order')

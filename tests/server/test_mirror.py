@@ -4,7 +4,7 @@ import random
 import time
 import unittest
 
-from firestore_double import Firestore
+from firestore_double import LATE_S, Firestore
 from rivulet_server import Rivulet
 
 ENDS = ('completed', 'error', 'skipped')
@@ -114,6 +114,14 @@ class MirrorTest(unittest.TestCase):
             self.mirrored(job, 'completed')
             self.check_exact(job, 30)
         self.assertGreater(self.firestore.faults, 10)
+
+    def test_a_commit_that_is_done_late_puts_no_old_state_above_a_new_one(self):
+        commits = iter(range(1000))
+        self.begin(lambda number, path: 'late' if path.endswith(':commit') and next(commits) % 2 == 0 else None)
+        job = self.submit([{'n': n, 'noop': {'sleep_ms': 40}} for n in range(60)])
+        self.mirrored(job, 'completed')
+        time.sleep(LATE_S + 0.2)         # what is late is done by then
+        self.check_exact(job, 60)
 
     def test_a_server_that_is_killed_again_and_again_loses_and_doubles_nothing(self):
         chance = random.Random(11)
