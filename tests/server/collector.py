@@ -52,6 +52,7 @@ ORDERS = {
     'pad': 0,                   # bytes of text in each row
     'webhooks': (),             # seconds after it is ready at which notify is called; twice the same is a duplicate
     'inline': False,            # the rows come with the last poll, in "output"
+    'row': None,                # (snapshot, index, row) → what comes back instead of a row
 }
 
 Call = collections.namedtuple('Call', 'at what snapshot method path query headers body status')
@@ -69,6 +70,10 @@ class Snapshot:
         return self.at + self.orders['ready_s']
 
     def row(self, index):
+        row = self.plain_row(index)
+        return self.orders['row'](self, index, row) if self.orders['row'] else row
+
+    def plain_row(self, index):
         given = self.inputs[index]
         url = given.get('url') if isinstance(given, dict) else given
         if index in self.orders['error_rows']:

@@ -121,12 +121,13 @@ class Answer:
 
 class Rivulet:
     def __init__(self, pipeline=None, **settings):
-        """Settings are environment variables. The data lies in self.dir and stays until close()."""
+        """The pipeline: a dict, or the path of a file. Settings are environment variables. The data lies in self.dir and stays until close()."""
         self.top = tempfile.mkdtemp(prefix='rivulet-test-')
         self.dir = os.path.join(self.top, 'data')
-        path = os.path.join(self.top, 'pipeline.json')
-        with open(path, 'w', encoding='utf-8') as file:
-            json.dump(pipeline or PIPELINE, file)
+        path = pipeline if isinstance(pipeline, str) else os.path.join(self.top, 'pipeline.json')
+        if path != pipeline:
+            with open(path, 'w', encoding='utf-8') as file:
+                json.dump(pipeline or PIPELINE, file)
         self.env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
         self.env.update({'RIVULET_PIPELINE': path, 'PORT': '0', 'RIVULET_DATA': self.dir})
         self.env.update({name: str(value) for name, value in settings.items()})
