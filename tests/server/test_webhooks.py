@@ -160,7 +160,7 @@ class Webhooks(unittest.TestCase):
         job = self.job()
         first = self.receiver.next()
         answer = self.server.ask('POST', f'/v1/jobs/{job}/webhook')
-        self.assertEqual(answer.status, 202)
+        self.assertEqual(answer.status, 204)
         answer.body()
         second = self.receiver.next()
         self.assertEqual((first.id, first.json), (second.id, second.json))

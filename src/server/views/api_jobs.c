@@ -148,7 +148,7 @@ static void webhook_found(struct lookup *lookup, struct live *live)
         http_refuse(lookup->request, 409, "Nothing of job %s can be sent: %s.", live_job(live)->id,
                     webhooks_can(lookup->service->settings.webhooks) ? "it was made without a webhook" : "this server sends no webhooks");
     else
-        http_answer(lookup->request, 202, NULL, (struct bytes){0});
+        http_answer(lookup->request, 204, NULL, (struct bytes){0});
 }
 
 static void post_webhook(struct http_request *request, void *service)
@@ -294,8 +294,8 @@ static const struct route routes[] = {
      "the same question again gives the same job. 409 when the job has not ended or nothing failed.",
      .takes = "application/json", .schema = "Job", .status = 202},
     {HTTP_POST, "/v1/jobs/{id}/webhook", post_webhook, "Send the job's webhook again",
-     "All of it from the beginning, with the ids (`webhook-id`) that it had; what waits for its next try goes now. 202 without a body; 409 when the "
-     "job was made without a webhook, or this server has no RIVULET_WEBHOOK_SECRET.", .status = 202},
+     "All of it from the beginning, with the ids (`webhook-id`) that it had; what waits for its next try goes now. 204; 409 when the "
+     "job was made without a webhook, or this server has no RIVULET_WEBHOOK_SECRET.", .status = 204},
     {HTTP_DELETE, "/v1/jobs/{id}", delete_job, "Forget an ended job and its files", "204 without a body. 409 while the job has not ended.", .status = 204},
 };
 
