@@ -149,8 +149,8 @@ def whole_stream(server, job):
 
 def kills(table, options):
     chance, done, wrong, broken = random.Random(options.seed), 0, 0, 0
-    collector = Collector(lambda snapshot: {'ready_s': random.Random(snapshot.number).uniform(0.05, 1.5), 'cut_downloads': snapshot.number % 5 == 0},
-                          idempotent=False)
+    collector = Collector(lambda snapshot: {'ready_s': random.Random(snapshot.number).uniform(0.05, 1.5), 'cut_downloads': snapshot.number % 5 == 0,
+                                            'start_s': random.Random(-snapshot.number).uniform(0, 0.1)}, idempotent=False)
     server = Rivulet(pipeline({'stages': [collect(collector, 0.1)]}, *records(slow(collector, 50, 100))), RIVULET_NET_ALLOW='127.0.0.1')
     while done < options.kills:
         batches = 8

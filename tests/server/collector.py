@@ -30,6 +30,7 @@ import urllib.parse
 
 ORDERS = {
     'ready_s': 0.05,            # from its trigger until it is ready
+    'start_s': 0,               # its trigger is answered so much later
     'states': ('running',),     # told one after the other while it is not ready, the last one again and again
     'done': 'ready',            # the state that says so: any JSON value
     'fail': None,               # a sentence: it fails instead of getting ready
@@ -226,7 +227,9 @@ class Collector:
         self.check_rate(asked['at'])
         steps = asked['path'].strip('/').split('/')
         if steps == ['trigger'] and asked['method'] in ('POST', 'PUT'):
-            return 200, self.trigger(asked), {}
+            told = self.trigger(asked)
+            await asyncio.sleep(self.by_id[told['snapshot_id']].orders['start_s'])
+            return 200, told, {}
         if steps == ['files']:
             return 200, self.keep_file(asked), {}
         if steps == ['slow']:
