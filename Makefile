@@ -48,7 +48,7 @@ quick: build    ## in seconds: build, unit tests, layers, a few lives of the sim
 check:          ## everything, with a table and `N passed, N failed` at the end; S=SUITE for one suite
 	@python3 tools/check.py --jobs $(J) $(S)
 
-demo: build     ## the main job on the sample screenshots, results as they come
+demo: build     ## the sample screenshots, then a pipeline file on recorded answers, results as they come
 	@python3 tools/demo.py $(B)/rivulet
 
 sim: build      ## the simulator: N lives (2000) from seed SEED (1)

@@ -114,13 +114,14 @@ class Collector:
 
     BAN_REFUSALS, BAN_S = 25, 300
 
-    def __init__(self, script=None, trigger_statuses=(), retry_after=None, max_open=None, rate=None, idempotent=True, key=None):
+    def __init__(self, script=None, trigger_statuses=(), retry_after=None, max_open=None, rate=None, idempotent=True, key=None, port=0):
         self.script, self.max_open, self.rate, self.idempotent, self.key, self.retry_after = script or {}, max_open, rate, idempotent, key, retry_after
         self.trigger_statuses = list(trigger_statuses)
         self.snapshots, self.calls, self.files, self.banned, self.open_most, self.slow_most = [], [], {}, False, 0, 0
         self.by_id, self.by_key, self.refusals, self.recent = {}, {}, collections.deque(), collections.deque()
         self.open_now = self.slow_now = 0
         self.numbers = itertools.count(1)
+        self.port = port
         self.started = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -158,7 +159,7 @@ class Collector:
     def run(self):
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        server = self.loop.run_until_complete(asyncio.start_server(self.serve, '127.0.0.1', 0, backlog=2048))
+        server = self.loop.run_until_complete(asyncio.start_server(self.serve, '127.0.0.1', self.port, backlog=2048))
         self.port = server.sockets[0].getsockname()[1]
         self.started.set()
         self.loop.run_forever()

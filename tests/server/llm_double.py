@@ -50,7 +50,7 @@ FORMS = {'/chat/completions': (chat, 'messages'), '/responses': (responses, 'inp
 
 
 class Model:
-    def __init__(self, script=lambda prompt, call: {'score': 5}, delay_s=0, key=None):
+    def __init__(self, script=lambda prompt, call: {'score': 5}, delay_s=0, key=None, port=0):
         self.script, self.delay_s, self.key = script, delay_s, key
         self.calls, self.at_once, self.most_at_once, self.lock = [], 0, 0, threading.Lock()
         outer = self
@@ -70,7 +70,7 @@ class Model:
             def handle_error(self, *_):
                 pass
 
-        self.server = Server(('127.0.0.1', 0), Handler)
+        self.server = Server(('127.0.0.1', port), Handler)
         self.base = f'http://127.0.0.1:{self.server.server_address[1]}/v1'
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -97,7 +97,7 @@ class Model:
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             if self.delay_s:
-                time.sleep(self.delay_s)
+                time.sleep(self.delay_s(prompt) if callable(self.delay_s) else self.delay_s)
             self.answer(request, call, form, before)
         finally:
             with self.lock:
