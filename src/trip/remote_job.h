@@ -82,12 +82,14 @@ struct remote_job {
     bool has_blob;
 };
 
-/* ---- remote_job.c ---- */
+/* ---- remote_job.c, remote_job_call.c ---- */
 
 struct remote_job_program { const char *name; struct bytes text; };        /* an empty text is left out */
 /* Evaluate them over the step's input, or over `over` (JSON) when it is not NULL; `response` is JSON for $response, or empty. */
 void remote_job_eval(struct remote_job *job, const struct remote_job_program *programs, size_t count, const struct bytes *over,
                      struct bytes response, ask_fn *got);
+/* The same with the members of a JSON object, `"name":"program",…`. */
+void remote_job_eval_text(struct remote_job *job, struct bytes programs, const struct bytes *over, struct bytes response, ask_fn *got);
 /* Ask a stage of its own over a file, which is taken over. */
 void remote_job_ask(struct remote_job *job, struct bytes stages, int file, ask_fn *got);
 void remote_job_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got);        /* the same over JSON at hand */
@@ -114,6 +116,7 @@ bool remote_job_transient(const struct fetch_answer *answer);              /* wo
 #define REMOTE_ID_MARK "0rivulet0id0"
 void remote_job_cancel_program(const struct remote_job *job, struct buf *ret);
 void remote_job_cancel_know(struct remote_job *job, struct bytes marked);
+void remote_job_call_off(struct remote_job *job);        /* nobody waits for the answer */
 
 void remote_job_go_poll(struct remote_job *job);                           /* id is there */
 /* It is not ready: the same again when the clock says so (`again`), or the timeout is over. */
