@@ -8,6 +8,7 @@
 #include "cli/files.h"
 #include "cli/host.h"
 #include "cli/manual.h"
+#include "cli/outlet.h"
 #include "cli/report.h"
 #include "cli/values.h"
 
@@ -54,6 +55,7 @@ struct run {
     const char *values;           /* the file of values; NULL = there are files */
     struct files files;           /* the items; chosen[] may view their names */
     struct terms terms;           /* of the job */
+    struct outlet outlet;         /* where else it is written to */
     struct store_job job;         /* its views are in the terms */
     struct timer tick;            /* draws the bar while nothing happens */
     struct store_wait last;       /* Ctrl-C once: what was accepted becomes durable */
@@ -344,6 +346,7 @@ static void follow(struct run *run, struct live *live)
     store_unwait(&run->last);
     bar_finish(&run->bar);
     cursor_close(&run->cursor);
+    run->following = false;
 }
 
 static int verdict(struct run *run)
@@ -420,12 +423,15 @@ static int do_job(struct run *run, const struct arguments *arguments, struct pro
         int answer = host_wait_ready(&run->host, problem);
         if (answer == HOST_GIVEN_UP) {
             status = EXIT_SOME_FAILED;
-        } else if (!answer && !begin(run, arguments->values[RUN_PARAMS], &live, problem)) {
+        } else if (!answer && !outlet_open(&run->outlet, &run->host, &run->settings, problem) && !begin(run, arguments->values[RUN_PARAMS], &live, problem)) {
             follow(run, live);
             status = verdict(run);
+            if (run->ended && !outlet_finish(&run->outlet) && status == EXIT_WELL)
+                status = EXIT_SOME_FAILED;
         }
     }
     hold_signals(SIG_BLOCK);    /* for good: what is left takes no time */
+    outlet_close(&run->outlet);
     host_close(&run->host);
     return status;
 }
