@@ -193,6 +193,7 @@ static void put_failed(struct buf *buf, const struct event *event)
     put_error(buf, event->failed.error, event->failed.error_type);
     put_text_if(buf, "stage", event->failed.stage);
     put_raw_if(buf, "usage", event->failed.usage);
+    put_flag_if(buf, "fail_job", event->failed.fail_job);
 }
 
 static void put_record_done(struct buf *buf, const struct event *event)

@@ -298,6 +298,7 @@ static void get_failed(struct bytes body, struct json_object *tree, struct event
     event->failed.error_type = get_text(tree, "error_type");
     event->failed.stage = get_text(tree, "stage");
     event->failed.usage = json_span(body, "usage");
+    event->failed.fail_job = json_get_bool(tree, "fail_job", false);
 }
 
 static void get_record_done(struct bytes body, struct json_object *tree, struct event *event)

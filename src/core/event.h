@@ -111,7 +111,7 @@ struct event {
             struct bytes remote, usage;         /* remote: as the last item.waiting of this leg told it, or empty */
         } retry;
         struct { struct bytes result, stats, usage; bool has_score, hit; double score; } done;
-        struct { struct bytes error, error_type, stage, usage; } failed;
+        struct { struct bytes error, error_type, stage, usage; bool fail_job; } failed;    /* fail_job: the whole job ends with it */
         struct { const struct item_range *ranges; size_t count; struct bytes reason; } skipped;
         struct { struct bytes by, reason; } cancelling;
         struct { enum job_status status; struct bytes summary, error; double seconds; } ended;

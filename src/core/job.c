@@ -259,6 +259,23 @@ static void take_done(struct job *job, const struct event *event)
         top_offer(job, &(struct job_best){event->done.score + 0.0, event->item, -1, event->pos});
 }
 
+static void set_error(struct job *job, struct bytes error)
+{
+    free(job->error);
+    job->error = mem_copy(error.at, error.count);
+}
+
+/* An item that takes its job along says so in its own event: whatever the log ends behind, what is due then stands in the fold. */
+static void take_failed(struct job *job, const struct event *event)
+{
+    if (job->status == JOB_PENDING)
+        job->status = JOB_RUNNING;
+    if (!event->failed.fail_job)
+        return;
+    job->failing = true;
+    set_error(job, event->failed.error);
+}
+
 static void take_record(struct job *job, const struct event *event)
 {
     job->records.completed++;
@@ -345,8 +362,7 @@ static void apply_item(struct job *job, const struct event *event)
         set_state(job, item, ITEM_DONE);
         break;
     case EVENT_ITEM_FAILED:
-        if (job->status == JOB_PENDING)
-            job->status = JOB_RUNNING;
+        take_failed(job, event);
         set_state(job, item, ITEM_FAILED);
         break;
     case EVENT_RECORD_DONE:    /* records are checkpoints inside a leg; the item stays as it is, but it gets on */
@@ -398,7 +414,7 @@ static void apply_ended(struct job *job, const struct event *event)
     job->status = event->ended.status;
     job->ended_us = event->at_us;
     if (event->ended.error.count)
-        job->error = mem_copy(event->ended.error.at, event->ended.error.count);
+        set_error(job, event->ended.error);
 }
 
 static const char *check(const struct job *job, const struct event *event)

@@ -64,7 +64,7 @@ struct job {
     /* state */
     bool sealed, cancelling, ended;
     enum job_status status;
-    char *error;                   /* job-level failure, owned, or NULL */
+    char *error;                   /* job-level failure, owned, or NULL: what job.ended says, or the item that takes the job along */
     int64_t total;
     int64_t bytes;                 /* of the inputs of all items */
     struct counts counts;
@@ -86,7 +86,7 @@ struct job {
     double max_cost;
     int64_t deadline_us;           /* wall; 0 = none */
     char *webhook;                 /* owned JSON, or "" */
-    bool failing;                  /* the rest was skipped because the job has failed: it ends as error */
+    bool failing;                  /* an item has failed that takes it along, or it was too dear: what is left is skipped, and it ends as error */
 };
 
 struct job *job_new(void);                    /* an empty one, before its first event */

@@ -45,6 +45,7 @@ static void failed(const struct outcome *outcome, struct event *ret)
     ret->failed.error_type = outcome->error_type;
     ret->failed.stage = outcome->stage;
     ret->failed.usage = outcome->usage;
+    ret->failed.fail_job = outcome->fail_job;
 }
 
 static void again(const struct leg *leg, uint32_t tries, const struct outcome *outcome, int64_t wall_us, uint64_t random, struct event *ret)

@@ -20,7 +20,7 @@ bool plan_may_restart(const struct job *job, int64_t item);
 bool plan_gives_up(const struct item *item);
 
 /* The event that an outcome of `item` becomes: stepped (not the last leg), done, retry or failed. Fills kind, item, attempt and
- * the body with views borrowed from `outcome`; the store stamps the rest, and a retry's input, prev and remote, and looks after fail_job. `random`
+ * the body with views borrowed from `outcome`; the store stamps the rest, and a retry's input, prev and remote. `random`
  * spreads the back-off: the wait is between half and the whole of min(backoff_max, backoff_min · 2^(tries − 1)), but never shorter than the
  * outcome's retry_after_us. */
 void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_t item, const struct outcome *outcome,

@@ -28,17 +28,20 @@ static void push_pending(struct store *store, struct live *live, const struct ro
     store->queued_bytes += row->body_bytes;
 }
 
-static void stamp(struct store *store, struct live *live, struct event *event)
+int64_t log_wall(const struct store *store)
 {
     int64_t now = store->world.wall_us(store->world.data);
-    if (now < store->last_at_us)    /* the clock was set back: the log's time never is */
-        now = store->last_at_us;
-    store->last_at_us = now;
+    return store->last_at_us > now ? store->last_at_us : now;
+}
+
+static void stamp(struct store *store, struct live *live, struct event *event)
+{
+    store->last_at_us = log_wall(store);
     event->pos = ++store->pos;
     event->job = live->job->seq ? live->job->job : (int64_t)event->pos;    /* a number that is never given twice */
     event->seq = live->job->seq + 1;
     event->epoch = store->opening.epoch;
-    event->at_us = now;
+    event->at_us = store->last_at_us;
     if (!event_is_item(event->kind))
         event->item = -1;
 }

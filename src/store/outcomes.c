@@ -110,12 +110,6 @@ static struct live *pass(struct store *store, struct token *token)
     return fenced ? NULL : live;
 }
 
-static int64_t log_wall(const struct store *store)
-{
-    int64_t now = store->world.wall_us(store->world.data);
-    return store->last_at_us > now ? store->last_at_us : now;
-}
-
 /* ---- outcomes ---- */
 
 /* What the item goes on with stands in its retry. */
@@ -162,8 +156,6 @@ int store_finish(struct store *store, struct token token, const struct outcome *
     event.name = held->name;
     fill_retry(live, &event);
     accept_event(store, live, &event, fit.blob, fit.blob && fit.verdict == VERDICT_DONE ? 1 : 0);
-    if (fit.fail_job && event.kind == EVENT_ITEM_FAILED)
-        store_stop(store, live, "job_failed", fit.error);
     stop_if_due(store, live);
     if (event.kind == EVENT_ITEM_STEPPED && !live->job->ended)
         return step(live, held, token, ret_next);

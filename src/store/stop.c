@@ -50,6 +50,13 @@ static void stop_too_dear(struct store *store, struct live *live)
     store_stop(store, live, "budget", bytes_of(text));
 }
 
+/* An item has taken it along. The sentence is copied: job.ended takes its place in the fold. */
+static void stop_failed(struct store *store, struct live *live)
+{
+    char *error MEM_OWNED = mem_text(live->job->error);
+    store_stop(store, live, "job_failed", bytes_of(error));
+}
+
 void stop_if_due(struct store *store, struct live *live)
 {
     const struct job *job = live->job;
@@ -59,12 +66,12 @@ void stop_if_due(struct store *store, struct live *live)
         accept_end_if_over(store, live, (struct bytes){0});
     else if (job->cancelling)
         return;
-    else if (job_enough(job) && !job->failing)
-        store_stop(store, live, "enough", (struct bytes){0});
+    else if (job->failing && (job->error || !job_too_dear(job)))
+        stop_failed(store, live);
     else if (job_too_dear(job))
         stop_too_dear(store, live);
-    else if (job->failing)    /* the words of the item that took it along were lost with the power */
-        store_stop(store, live, "job_failed", BYTES("an item failed that takes the whole job with it"));
+    else if (job_enough(job))
+        store_stop(store, live, "enough", (struct bytes){0});
 }
 
 /* ---- deadlines ---- */
@@ -75,7 +82,7 @@ void stop_set_deadline(struct live *live)
     const struct job *job = live->job;
     if (!job->deadline_us || job->ended)
         return;
-    int64_t whole = job->deadline_us - job->created_us, left = job->deadline_us - store->world.wall_us(store->world.data);
+    int64_t whole = job->deadline_us - job->created_us, left = job->deadline_us - log_wall(store);
     left = left < 0 ? 0 : left < whole ? left : whole;
     heap_leave(&store->deadlines, &live->deadline);
     heap_add(&store->deadlines, &live->deadline, store->world.now_us(store->world.data) + left);

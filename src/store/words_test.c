@@ -397,6 +397,46 @@ TEST(a_stop_that_the_power_cut_off_is_done_by_the_next_opening)
     }
 }
 
+TEST(an_item_that_takes_its_job_along_does_so_wherever_the_power_cuts_it_off)
+{
+    for (size_t durable = 5; durable < 8; durable++) {      /* created, added, sealed, started, failed: from here on it is due */
+        begin();
+        struct live *live = job("ann", 3, 1);
+        said(claim(), (struct outcome){.verdict = VERDICT_FAIL, .error = BYTES("the key is wrong"), .fail_job = true});
+        CHECK_INT(live_job(live)->seq, 7);
+        memory_sync(bench.log, durable);
+        power_cut();
+        live = first_live();
+        CHECK(!live || live_job(live)->ended || durable == 7);
+        if (live && durable < 7) {
+            CHECK_INT(live_job(live)->status, JOB_ERROR);
+            CHECK_TEXT(live_job(live)->error, "the key is wrong");
+            CHECK_INT(live_job(live)->counts.skipped, 2);
+        }
+        end();
+    }
+}
+
+/* A deadline is told by the log's own time, which never goes back. */
+TEST(a_clock_that_was_set_back_over_a_restart_does_not_put_a_deadline_off)
+{
+    begin();
+    struct live *live = store_create(bench.store, &(struct store_job){.owner = BYTES("ann"), .pipeline = bench.one, .in_flight = 1,
+                                                                      .deadline_us = 60 * SECOND});
+    add(live, 2);
+    store_seal(bench.store, live);
+    pass(50 * SECOND);
+    said(claim(), (struct outcome){.value = BYTES("1")});
+    sync_all();
+    bench.wall_us -= 3600 * SECOND;
+    power_cut();
+    live = live_ref(first_live());
+    pass(11 * SECOND);
+    CHECK(live_job(live)->ended);
+    live_unref(live);
+    end();
+}
+
 TEST(what_a_remote_side_is_known_by_has_to_be_small_json)
 {
     static char large[LIMIT_REMOTE_BYTES + 2];

@@ -216,7 +216,7 @@ static void see_stepped(struct sim *sim, struct model_job *job, struct model_ite
     RULE(check_mark(sim, item, row, item->step_mark)->verdict == VERDICT_DONE, "the worker did not say so");
     RULE(number_of(row, "leg") == item->leg && item->leg + 1 < job->pipeline->legs_count, "it steps from a leg that it is not at");
     item->leg++;
-    item->tries = 0;
+    item->tries = item->interrupts = 0;
     item->remote = item->records = 0;
     item->record_pos = 0;
     move(sim, job, item, MODEL_RUNNING);
@@ -270,6 +270,7 @@ static void see_record(struct sim *sim, struct model_item *item, const struct ro
     RULE(record >= 0 && record < 5 && !(item->records & 1u << record), "a record is done twice");
     RULE(item->record_pos ? number_of(row, "prev") == (int64_t)item->record_pos : number_of(row, "prev") == INT64_MIN, "the chain of records is broken");
     item->records |= 1u << record;
+    item->interrupts = 0;
     item->record_pos = row->pos;
 }
 
@@ -290,6 +291,9 @@ static void see_done(struct sim *sim, struct model_job *job, struct model_item *
 static void see_failed(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
 {
     struct bytes error = json_span(row_body(row), "error");
+    uint64_t task = number_behind(error, "no luck #");
+    job->fatal = bytes_equal(json_span(row_body(row), "fail_job"), BYTES("true"));
+    RULE(job->fatal == (sim->temper.trips && task && task % 40 == 0), "it takes its job along, or does not, as nobody said");
     if (item->state == MODEL_PENDING) {
         RULE(item->rejected && row->attempt == 0 && text_is(row, "error", "refused at the door"), "it fails without a start or a refusal");
         RULE(row->item == job->next, "it is refused before its turn");
@@ -297,9 +301,9 @@ static void see_failed(struct sim *sim, struct model_job *job, struct model_item
     } else if (text_is(row, "error", "interrupted 5 times")) {
         RULE(item->state == MODEL_RUNNING && item->epoch < row->epoch && item->interrupts == LIMIT_INTERRUPTS, "it was not interrupted so often");
         sim_tally(TALLY_GIVEN_UP, 1);
-    } else if (number_behind(error, "no luck #")) {
+    } else if (task) {
         check_running(sim, item, row);
-        const struct mark *mark = check_mark(sim, item, row, number_behind(error, "no luck #"));
+        const struct mark *mark = check_mark(sim, item, row, task);
         RULE(mark->verdict == VERDICT_FAIL || (mark->verdict == VERDICT_RETRY && item->tries + 1 == job->pipeline->legs[item->leg].attempts),
              "the worker did not say so, or attempts are left");
     } else if (bytes_start(error, BYTES("\"the stored file"))) {
@@ -311,7 +315,6 @@ static void see_failed(struct sim *sim, struct model_job *job, struct model_item
         check_running(sim, item, row);
         RULE(sim->model.marks[item->task].spoiled && bytes_start(error, BYTES("\"the result")), "there is no reason for this failure");
     }
-    job->fatal |= sim->temper.trips && item->task && item->task % 40 == 0;
     move(sim, job, item, MODEL_FAILED);
 }
 
@@ -390,7 +393,7 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
     buf_init(&want, 1000);
     json_bytes(&want, sim_name(item->input, name));
     RULE(bytes_equal(json_span(row_body(row), "name"), buf_bytes(&want)), "it has the name of another");
-    RULE(!job->stopped && !enough(job) && !too_dear(job), "an item goes on although its job has enough, or is too dear");
+    RULE(!job->stopped && !enough(job) && !too_dear(job) && !job->fatal, "an item goes on although its job has enough, has failed, or is too dear");
     count_usage(job, row);
     switch (row->kind) {
     case EVENT_ITEM_STARTED: see_started(sim, job, item, row); break;

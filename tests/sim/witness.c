@@ -80,6 +80,8 @@ void model_started(struct sim *sim)
         while (!job->ended && next < job->total && job->items[next].state != ITEM_PENDING)
             next++;
         SIM_CHECK(sim, job->ended || (holding == job->holding && next == job->next), "job %lld opens with wrong slots", (long long)job->job);
+        SIM_CHECK(sim, job->ended || !(job->failing || job_enough(job) || job_too_dear(job)), "job %lld goes on although it was to be stopped",
+                  (long long)job->job);
     }
 }
 
