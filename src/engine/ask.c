@@ -1,4 +1,4 @@
-/* Asks stand in one line. The crew knows them by the number in their token; one that is dropped while a worker has it is let come to its end,
+/* Asks stand in two lines, those that go ahead and the others. The crew knows them by the number in their token; one that is dropped while a worker has it is let come to its end,
  * because that takes milliseconds, and killing a warm worker costs the next asker its start. */
 #include "engine/ask.h"
 
@@ -15,8 +15,8 @@
 struct asker {
     struct crew *crew;
     struct blobs *blobs;
-    struct list line;              /* asks that no worker has yet */
-    size_t line_count;
+    struct list ahead, line;       /* asks that no worker has yet */
+    size_t line_count;             /* of both */
     struct map going;              /* by number: asks that a worker has */
     uint64_t last;                 /* number of the newest */
     bool handing;                  /* a crew that answers while it is given something does not make us recurse */
@@ -65,8 +65,10 @@ static void hand_out(struct asker *asker)
     if (asker->handing)
         return;
     asker->handing = true;
-    while (!list_empty(&asker->line) && asker->crew->ops->slots_free(asker->crew))
-        ask_give(asker, LIST_OF(asker->line.next, struct ask, link));
+    while (asker->line_count && asker->crew->ops->slots_free(asker->crew)) {
+        struct list *line = list_empty(&asker->ahead) ? &asker->line : &asker->ahead;
+        ask_give(asker, LIST_OF(line->next, struct ask, link));
+    }
     asker->handing = false;
 }
 
@@ -95,6 +97,7 @@ struct asker *asker_new(struct crew *crew, struct blobs *blobs)
     struct asker *asker = MEM_NEW(struct asker);
     asker->crew = crew;
     asker->blobs = blobs;
+    list_init(&asker->ahead);
     list_init(&asker->line);
     crew->client = (struct crew_client){.data = asker, .outcome = on_outcome, .free = on_free};
     return asker;
@@ -109,6 +112,8 @@ void asker_free(struct asker *asker)
         asker->crew->ops->stop(asker->crew, (struct token){.item = (int64_t)ask->number, .attempt = 1}, true);
         ask_free(ask);
     }
+    while (!list_empty(&asker->ahead))
+        ask_free(LIST_OF(asker->ahead.next, struct ask, link));
     while (!list_empty(&asker->line))
         ask_free(LIST_OF(asker->line.next, struct ask, link));
     asker->crew->client = (struct crew_client){0};
@@ -143,7 +148,7 @@ struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *
     ask->want.type = keep(&at, want->type);
     ask->done = done;
     ask->data = data;
-    list_push(&asker->line, &ask->link);
+    list_push(want->ahead ? &asker->ahead : &asker->line, &ask->link);
     asker->line_count++;
     hand_out(asker);
     return ask;

@@ -21,6 +21,7 @@ struct ask_want {
     int input_fd;                  /* the input as a file, or -1; taken over */
     struct bytes type;             /* media type of that file, may be empty */
     int64_t timeout_us;            /* 0 = 10 s */
+    bool ahead;                    /* before all that are not: few and short, and much waits for them (is a remote job ready?) */
 };
 struct ask;
 typedef void ask_fn(void *data, const struct outcome *outcome);      /* views borrowed during the call */

@@ -73,6 +73,21 @@ TEST(questions_stand_in_one_line_and_each_gets_its_own_answer)
     asker_free(asker);
 }
 
+TEST(some_questions_go_ahead)
+{
+    struct asker *asker = open_bench();
+    ask(asker, "going");
+    ask(asker, "patient");
+    ask_start(asker, &(struct ask_want){.value = BYTES("hasty"), .input_fd = -1, .ahead = true}, heard, "hasty");
+    answer("1");
+    CHECK_TEXT(bench.value, "hasty");
+    answer("2");
+    CHECK_TEXT(bench.value, "patient");
+    answer("3");
+    CHECK_INT(bench.told, 3);
+    asker_free(asker);
+}
+
 TEST(a_dropped_question_is_not_answered_and_kills_no_worker)
 {
     struct asker *asker = open_bench();

@@ -176,6 +176,7 @@ void step_ask(struct step *step, const struct ask_want *want, ask_fn *got)
     struct ask_want full = *want;
     if (!full.variables.count)
         full.variables = step->trip->variables;
+    full.ahead = step->record < 0;      /* the records of one batch must not hold up what another batch waits for */
     ask_drop(step->ask);
     step->got_ask = got;
     step->ask = ask_start(step->trips->options.asker, &full, on_ask, step);
