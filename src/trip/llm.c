@@ -25,6 +25,7 @@ struct llm {
     char *prompt, *system;            /* owned */
     char *said, *wrong;               /* of the try before; owned, NULL at first */
     int64_t repairs;                  /* left */
+    int asked;                        /* questions of this attempt so far */
     double calls, tokens_in, tokens_cached, tokens_out;
     char usage[256];
 };
@@ -239,6 +240,9 @@ static void call(struct llm *llm)
             .used = tokens_used,
             .for_good = refused_for_good,
         };
+        char purpose[32];      /* another question, which must not get the first one's answer again */
+        snprintf(purpose, sizeof purpose, "repair-%d", llm->asked);
+        request.purpose = llm->asked++ ? purpose : NULL;
         step_call(&llm->step, &request, came);
     }
     headers_free(&headers);

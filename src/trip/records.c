@@ -292,6 +292,8 @@ static void record_over(struct run *run, const struct run_end *end)
     struct records *records = run->data;
     struct record_outcome told = {.record = run->record, .value = end->value, .blob = end->blob, .usage = end->usage};
     int64_t index = run->record;
+    char *value MEM_OWNED = run->owned;      /* what a stage passed on as it came is still the run's own */
+    run->owned = NULL;
     run_free(run);
     if (!end->done)
         record_failed(records, end, index);

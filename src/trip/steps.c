@@ -375,7 +375,8 @@ static void on_cached(void *data, const struct bytes *values, size_t count)
     step_end(step, &(struct step_result){.value = values[0], .usage = BYTES("{\"cache_hits\":1}")});
 }
 
-/* One key for all jobs of the pipeline's name: pipeline, stage and what the key's program made of the input. */
+/* One key for all jobs of the pipeline's name: pipeline, stage, what it asks for, and what the key's program made of the input. Without such a program
+ * it is the input itself and the job's parameters, which the request may have been made of as well. */
 static void look_up(struct step *step, struct bytes key)
 {
     struct run *run = step->run;
@@ -384,6 +385,11 @@ static void look_up(struct step *step, struct bytes key)
     buf_text(&text, step->trip->pipeline->name);
     buf_byte(&text, 0);
     buf_put(&text, step_stage_name(step));
+    buf_byte(&text, 0);
+    json_tree(&text, json_get(step->stage, "with"));
+    buf_byte(&text, 0);
+    if (!json_get(json_get(step->stage, "cache"), "key"))
+        buf_put(&text, json_span(step->trip->variables, "params"));
     buf_byte(&text, 0);
     buf_put(&text, key);
     if (!buf_ok(&text) || !step->trips->options.store) {

@@ -232,6 +232,33 @@ TEST(a_failure_drops_its_record_or_ends_the_item_or_the_job)
     bench_close();
 }
 
+TEST(a_record_that_a_later_stage_passes_on_is_what_the_stage_before_has_made)
+{
+    bench_open(RECORDS "\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\"{n, made: true}\"}}," CALL ",\"when\":\".n > 9\"}]", echo);
+    go("[{\"n\":1},{\"n\":2}]");
+    CHECK_TEXT(bench.value, "[{\"n\":1,\"made\":true},{\"n\":2,\"made\":true}]");
+    CHECK_INT(bench.side.calls, 0);
+    bench_close();
+}
+
+static void model(int count, struct bytes request, struct buf *ret)
+{
+    side_answer(ret, 200, "", count ? "{\"choices\":[{\"message\":{\"content\":\"{\\\"n\\\":1}\"},\"finish_reason\":\"stop\"}]}"
+                                    : "{\"choices\":[{\"message\":{\"content\":\"one\"},\"finish_reason\":\"stop\"}]}");
+}
+
+TEST(a_model_that_is_asked_once_more_is_asked_under_another_key)
+{
+    bench_open("\"stages\":[{\"stage\":\"llm\",\"with\":{\"base\":\"http://127.0.0.1:%d\",\"model\":\"m\",\"prompt\":\"\\\"How many?\\\"\","
+               "\"schema\":{\"type\":\"object\"}}}]", model);
+    go("{}");
+    CHECK_TEXT(bench.value, "{\"n\":1}");
+    CHECK_INT(bench.side.calls, 2);
+    CHECK(seen("Idempotency-Key: abc-0-0\r\n"));
+    CHECK(seen("Idempotency-Key: abc-0-0-repair-1\r\n"));
+    bench_close();
+}
+
 TEST(records_carry_their_marks_and_rows_that_failed_elsewhere_are_failed_records)
 {
     bench_open(RECORDS "\"marks\":{\"score\":\".\",\"hit\":\". > 1\"},\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".\"}}]", echo);
