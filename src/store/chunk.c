@@ -142,7 +142,7 @@ void chunk_pass(struct store *store)
             return;
         struct live *live = LIST_OF(link, struct live, chunk_line);
         claim_refresh(live);
-        if (!list_empty(&live->ready))    /* its turn comes */
+        if (claim_stands(live))    /* its turn comes */
             return;
     }
 }

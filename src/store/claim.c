@@ -2,10 +2,10 @@
  *
  * Owners take turns, then the jobs of an owner, in each room by itself: `store.owners` of a room is a ring of the lines of owners that have
  * something ready there, the one not served for the longest time first, so that a newcomer waits for nobody's second item; `line.ready` is a
- * ring of their jobs. A job stands in one of them exactly while something of it could be claimed now, in that of the room where it would be done;
- * claim_refresh() keeps that true after every event. What an item was added with (its chunk)
- * and the value it carries from leg to leg may be on disk only; then the claim asks for it and the job waits out of the ring until it has
- * come. */
+ * ring of their jobs, of each its spot in that room. A spot stands there exactly while something of its job could be claimed now and would be done
+ * in that room; claim_refresh() keeps that true after every event. So a room that is full keeps a job from nothing in the others. What an item was
+ * added with (its chunk) and the value it carries from leg to leg may be on disk only; then the claim asks for it and the spot waits out of the
+ * ring until it has come. */
 #include "store/live.h"
 
 #include "base/json.h"
@@ -55,9 +55,13 @@ void held_drop(struct live *live, int64_t item)
 
 /* ---- naps ---- */
 
-void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why)
+static enum room room_of(const struct live *live, int64_t item)
 {
-    struct store *store = live->store;
+    return live->pipeline->legs[live->job->items[item].leg].room;
+}
+
+static struct nap *nap_new(struct live *live, int64_t item, enum start_why why)
+{
     struct nap *nap = MEM_NEW(struct nap);
     nap->live = live;
     nap->item = item;
@@ -65,38 +69,45 @@ void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why
     nap->why = why;
     list_init(&nap->link);
     list_push(&live->naps, &nap->own);
-    if (delay_us > 0) {
-        heap_add(&store->naps, &nap->node, store->world.now_us(store->world.data) + delay_us);
-        if (heap_top(&store->naps) == &nap->node && store->client.due)
-            store->client.due(store->client.data);    /* the caller's timer is to be set anew */
-    } else {
-        list_push(&live->due, &nap->link);
-    }
+    return nap;
 }
 
-static enum room room_of(const struct live *live, int64_t item)
+/* Over, and in need of a slot: what a restart interrupted has never given its slot back. */
+static bool is_again(const struct nap *nap)
 {
-    return live->pipeline->legs[live->job->items[item].leg].room;
+    return !list_empty(&nap->link) && (nap->why == WHY_RETRY || nap->why == WHY_DUE);
 }
 
-/* In the order of rooms: what comes back from a trip goes on before what waits for one, however full that room is. */
+static void nap_over(struct nap *nap)
+{
+    struct live *live = nap->live;
+    list_push(&live->spots[room_of(live, nap->item)].due, &nap->link);
+    live->again += is_again(nap);
+}
+
+void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why)
+{
+    struct store *store = live->store;
+    struct nap *nap = nap_new(live, item, why);
+    if (delay_us <= 0) {
+        nap_over(nap);
+        return;
+    }
+    heap_add(&store->naps, &nap->node, store->world.now_us(store->world.data) + delay_us);
+    if (heap_top(&store->naps) == &nap->node && store->client.due)
+        store->client.due(store->client.data);    /* the caller's timer is to be set anew */
+}
+
 void claim_step(struct live *live, int64_t item)
 {
-    struct list *behind = live->steps.prev;
-    struct nap *nap = MEM_NEW(struct nap);
-    nap->live = live;
-    nap->item = item;
-    nap->attempt = live->job->items[item].attempt;
-    list_init(&nap->link);
-    list_push(&live->naps, &nap->own);
-    while (behind != &live->steps && room_of(live, LIST_OF(behind, struct nap, link)->item) > room_of(live, item))
-        behind = behind->prev;
-    list_push(behind->next, &nap->link);
+    struct nap *nap = nap_new(live, item, WHY_FIRST);
+    list_push(&live->spots[room_of(live, item)].steps, &nap->link);
     claim_refresh(live);
 }
 
 static void nap_free(struct store *store, struct nap *nap)
 {
+    nap->live->again -= is_again(nap);
     heap_leave(&store->naps, &nap->node);
     list_leave(&nap->link);
     list_leave(&nap->own);
@@ -115,7 +126,7 @@ int64_t store_tick(struct store *store)
     for (struct heap_node *top; (top = heap_top(&store->naps)) && top->key <= now;) {
         struct nap *nap = HEAP_OF(top, struct nap, node);
         heap_leave(&store->naps, &nap->node);
-        list_push(&nap->live->due, &nap->link);
+        nap_over(nap);
         claim_refresh(nap->live);
     }
     chunk_pass(store);
@@ -129,11 +140,25 @@ int64_t store_tick(struct store *store)
     return flush < next ? (flush > now ? flush : now + LIMIT_FLUSH_US) : next;
 }
 
-static void leave_ring(struct live *live)
+static enum room room_at(const struct spot *spot)
 {
-    list_leave(&live->ready);
-    if (live->line && list_empty(&live->line->ready))
-        list_leave(&live->line->link);
+    return (enum room)(spot - spot->live->spots);
+}
+
+static void leave_ring(struct spot *spot)
+{
+    struct owner *owner = spot->live->owner;
+    list_leave(&spot->ready);
+    if (owner && list_empty(&owner->lines[room_at(spot)].ready))
+        list_leave(&owner->lines[room_at(spot)].link);
+}
+
+bool claim_stands(const struct live *live)
+{
+    for (int room = 0; room < ROOM_COUNT; room++)
+        if (!list_empty(&live->spots[room].ready))
+            return true;
+    return false;
 }
 
 void live_drop_work(struct live *live)
@@ -142,11 +167,13 @@ void live_drop_work(struct live *live)
     size_t at = 0;
     silence_over(live);
     stop_drop_deadline(live);
-    leave_ring(live);
     while (!list_empty(&live->naps))
         nap_free(store, LIST_OF(live->naps.next, struct nap, own));
     carry_drop_all(live);
-    pool_leave(live);
+    for (int room = 0; room < ROOM_COUNT; room++) {
+        leave_ring(&live->spots[room]);
+        pool_leave(&live->spots[room]);
+    }
     for (struct held *held; at = 0, (held = map_next(&live->holds, &at));)
         held_drop(live, held->item);
     map_done(&live->holds);
@@ -155,47 +182,54 @@ void live_drop_work(struct live *live)
 
 /* ---- the ring of turns ---- */
 
-static struct nap *first_due(struct live *live)
+static struct nap *first_due(struct spot *spot)
 {
-    while (!list_empty(&live->due)) {
-        struct nap *nap = LIST_OF(live->due.next, struct nap, link);
+    while (!list_empty(&spot->due)) {
+        struct nap *nap = LIST_OF(spot->due.next, struct nap, link);
         if (!nap_void(nap))
             return nap;
-        nap_free(live->store, nap);
+        nap_free(spot->live->store, nap);
     }
     return NULL;
 }
 
-static struct nap *first_step(struct live *live)
+static struct nap *first_step(struct spot *spot)
 {
-    return list_empty(&live->steps) ? NULL : LIST_OF(live->steps.next, struct nap, link);
+    return list_empty(&spot->steps) ? NULL : LIST_OF(spot->steps.next, struct nap, link);
 }
 
-/* What a job would do in its turn. A step goes before all else: its item holds a slot. ADOPT: the remote side went on working while the
+/* What a job would do in its turn in a room. A step goes before all else: its item holds a slot. ADOPT: the remote side went on working while the
  * program was away. */
 enum want { WANT_NOTHING, WANT_STEP, WANT_DUE, WANT_ADOPT, WANT_GIVE_UP, WANT_START, WANT_REJECT };
 
-static enum want want_of(struct live *live, int64_t *ret_item, struct nap **ret_nap)
+static enum want want_next(const struct spot *spot, int64_t *ret_item)
 {
-    if (live->job->ended)
+    const struct job *job = spot->live->job;
+    enum plan_next next = plan_next(job, ret_item);
+    if (next == PLAN_NOTHING || room_of(spot->live, *ret_item) != room_at(spot))
         return WANT_NOTHING;
-    if ((*ret_nap = first_step(live))) {
+    if (next == PLAN_REJECT)
+        return WANT_REJECT;
+    /* Those whose back-off is over go before new ones, also while the room that they wait for is full. */
+    return job->holding + spot->live->again < (int64_t)job->in_flight ? WANT_START : WANT_NOTHING;
+}
+
+static enum want want_of(struct spot *spot, int64_t *ret_item, struct nap **ret_nap)
+{
+    const struct job *job = spot->live->job;
+    if (job->ended)
+        return WANT_NOTHING;
+    if ((*ret_nap = first_step(spot))) {
         *ret_item = (*ret_nap)->item;
         return WANT_STEP;
     }
-    *ret_nap = first_due(live);
-    if (*ret_nap && plan_may_restart(live->job, (*ret_nap)->item)) {
-        *ret_item = (*ret_nap)->item;
-        if (live->job->items[*ret_item].state == ITEM_WAITING)
-            return WANT_ADOPT;
-        return plan_gives_up(&live->job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
-    }
-    switch (plan_next(live->job, ret_item)) {
-    case PLAN_START: return WANT_START;
-    case PLAN_REJECT: return WANT_REJECT;
-    case PLAN_NOTHING: break;
-    }
-    return WANT_NOTHING;
+    *ret_nap = first_due(spot);
+    if (!*ret_nap || !plan_may_restart(job, (*ret_nap)->item))
+        return want_next(spot, ret_item);
+    *ret_item = (*ret_nap)->item;
+    if (job->items[*ret_item].state == ITEM_WAITING)
+        return WANT_ADOPT;
+    return plan_gives_up(&job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
 }
 
 static bool has_units(struct live *live, enum want want, int64_t item)
@@ -205,17 +239,16 @@ static bool has_units(struct live *live, enum want want, int64_t item)
     return pool_may(live, live->job->items[item].leg, want == WANT_STEP);
 }
 
-static bool claimable(struct live *live, enum room *ret_room)
+static bool claimable(struct spot *spot)
 {
     int64_t item;
     struct nap *nap;
-    enum want want = want_of(live, &item, &nap);
+    enum want want = want_of(spot, &item, &nap);
     if (want == WANT_NOTHING) {
-        pool_leave(live);
+        pool_leave(spot);
         return false;
     }
-    *ret_room = room_of(live, item);
-    return !pool_stands(live) || has_units(live, want, item);    /* whoever stands in no line yet joins it in its turn, not before */
+    return !pool_stands(spot) || has_units(spot->live, want, item);    /* whoever stands in no line yet joins it in its turn, not before */
 }
 
 /* Nearly always at one of the ends: a newcomer, or one that was served just now. */
@@ -229,43 +262,52 @@ static void join_owners(struct list *owners, struct line *line)
     list_push(behind->next, &line->link);
 }
 
-void claim_refresh(struct live *live)
+/* Whether it is among the ready ones now. */
+static bool refresh(struct spot *spot)
 {
+    struct live *live = spot->live;
     struct store *store = live->store;
-    enum room room;
-    bool ready = claimable(live, &room);
-    if (!ready) {
-        leave_ring(live);
-        chunk_rest(live);
-        return;
+    if (!claimable(spot)) {
+        leave_ring(spot);
+        return false;
     }
+    if (!list_empty(&spot->ready))
+        return true;
     if (!live->owner)
         live->owner = owner_of(store, bytes_of(live->job->owner));
-    struct line *line = &live->owner->lines[room];
-    if (!list_empty(&live->ready) && live->line == line)
-        return;
-    leave_ring(live);
-    live->line = line;
+    struct line *line = &live->owner->lines[room_at(spot)];
     if (list_empty(&line->ready))
-        join_owners(&store->owners[room], line);
-    list_push(&line->ready, &live->ready);
+        join_owners(&store->owners[room_at(spot)], line);
+    list_push(&line->ready, &spot->ready);
     if (store->client.due)
         store->client.due(store->client.data);
+    return true;
 }
 
-/* Its turn in `line` is over: behind the others of its owner, and its owner behind the other owners, whether or not it has more to do there. */
-static void end_turn(struct live *live, enum room room)
+void claim_refresh(struct live *live)
 {
-    struct line *line = &live->owner->lines[room];
-    if (!list_empty(&live->ready) && live->line == line) {
-        list_leave(&live->ready);
-        list_push(&line->ready, &live->ready);
+    bool ready = false;
+    for (int room = 0; room < ROOM_COUNT; room++)
+        if (live->rooms & 1u << room && refresh(&live->spots[room]))
+            ready = true;
+    if (!ready)
+        chunk_rest(live);
+}
+
+/* Its turn in its room is over: behind the others of its owner, and its owner behind the other owners, whether or not it has more to do there. */
+static void end_turn(struct spot *spot)
+{
+    enum room room = room_at(spot);
+    struct line *line = &spot->live->owner->lines[room];
+    if (!list_empty(&spot->ready)) {
+        list_leave(&spot->ready);
+        list_push(&line->ready, &spot->ready);
     }
 #ifndef BUG_UNFAIR_TURNS
-    line->served = ++live->store->turns;
+    line->served = ++spot->live->store->turns;
     if (!list_empty(&line->ready)) {
         list_leave(&line->link);
-        list_push(&live->store->owners[room], &line->link);
+        list_push(&spot->live->store->owners[room], &line->link);
     }
 #endif
 }
@@ -321,7 +363,7 @@ void claim_done(struct claim *claim)
     live_unref(live);
 }
 
-enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_MOVED, TURN_OVER };    /* AGAIN: something else was settled, look once more */
+enum turn { TURN_CLAIMED, TURN_AGAIN, TURN_OVER };    /* AGAIN: something else was settled, look once more */
 
 /* The claim is filled before its start is accepted: a log that is quick enough tells readers of it at once, and one may cancel the job. */
 static enum turn start(struct live *live, int64_t item, enum start_why why, const struct fetched *fetched, struct claim *ret)
@@ -401,16 +443,13 @@ static enum turn take_fetched(struct live *live, enum want want, struct nap *nap
     }
 }
 
-static enum turn take_turn(struct live *live, enum room room, struct claim *ret)
+static enum turn take_turn(struct spot *spot, struct claim *ret)
 {
+    struct live *live = spot->live;
     int64_t item;
     struct nap *nap;
     struct fetched fetched;
-    enum want want = want_of(live, &item, &nap);
-    if (want != WANT_NOTHING && room_of(live, item) != room) {    /* what stood in front of it has moved on meanwhile */
-        claim_refresh(live);
-        return TURN_MOVED;
-    }
+    enum want want = want_of(spot, &item, &nap);
     if (want == WANT_NOTHING || !has_units(live, want, item))
         return TURN_OVER;
     if (want == WANT_STEP)
@@ -423,7 +462,7 @@ static enum turn take_turn(struct live *live, enum room room, struct claim *ret)
 }
 
 /* Of the lines that stand first in those rooms, the one that was not served for the longest time; NULL = there is none. */
-static struct line *first_line(struct store *store, unsigned rooms, enum room *ret_room)
+static struct line *first_line(struct store *store, unsigned rooms)
 {
     struct line *first = NULL;
     for (int room = 0; room < ROOM_COUNT; room++) {
@@ -432,7 +471,6 @@ static struct line *first_line(struct store *store, unsigned rooms, enum room *r
         if (!line || !(rooms & 1u << room) || (first && first->served <= line->served))
             continue;
         first = line;
-        *ret_room = (enum room)room;
     }
     return first;
 }
@@ -440,21 +478,19 @@ static struct line *first_line(struct store *store, unsigned rooms, enum room *r
 int store_claim_for(struct store *store, unsigned rooms, struct claim *ret)
 {
     struct line *line;
-    enum room room = ROOM_WORKER;
-    while (!store_busy(store) && (line = first_line(store, rooms, &room))) {
-        struct live *live = LIST_OF(line->ready.next, struct live, ready);
-        switch (take_turn(live, room, ret)) {
+    while (!store_busy(store) && (line = first_line(store, rooms))) {
+        struct spot *spot = LIST_OF(line->ready.next, struct spot, ready);
+        switch (take_turn(spot, ret)) {
         case TURN_CLAIMED:
-            end_turn(live, room);
+            end_turn(spot);
             return STORE_CLAIMED;
         case TURN_AGAIN:
-            end_turn(live, room);
-            break;
-        case TURN_MOVED:
+            end_turn(spot);
             break;
         case TURN_OVER:    /* what it needs is on its way from disk, or another has it: claim_refresh() brings it back */
-            leave_ring(live);
-            chunk_rest(live);
+            leave_ring(spot);
+            if (!claim_stands(spot->live))
+                chunk_rest(spot->live);
             break;
         }
     }

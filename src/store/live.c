@@ -14,12 +14,16 @@ struct live *live_new(struct store *store, struct job *job, const struct pipelin
     live->job = job;
     live->pipeline = pipeline;
     live->fresh_from = 1;
+    for (int room = 0; room < ROOM_COUNT; room++) {
+        struct spot *spot = &live->spots[room];
+        spot->live = live;
+        list_init(&spot->ready);
+        list_init(&spot->steps);
+        list_init(&spot->due);
+    }
     list_init(&live->naps);
     list_init(&live->leaving);
-    list_init(&live->due);
-    list_init(&live->steps);
     list_init(&live->chunk_line);
-    list_init(&live->ready);
     list_init(&live->watchers);
     list_init(&live->news);
     list_init(&live->dirty_link);
@@ -40,7 +44,6 @@ void live_free(struct live *live)
     key_drop(live);
     live_drop_work(live);
     tail_drop(live);
-    list_leave(&live->ready);
     list_leave(&live->news);
     list_leave(&live->dirty_link);
     list_leave(&live->leaving);

@@ -27,10 +27,10 @@ struct fetched {
     struct row *row;
 };
 
-/* An item that waits: for the end of its back-off (in store.naps) or for its turn (in live.due). */
+/* An item that waits: for the end of its back-off (in store.naps) or for its turn (in spot.due or spot.steps). */
 struct nap {
     struct heap_node node;         /* key: monotonic time */
-    struct list link;              /* in live.due */
+    struct list link;              /* in spot.due or spot.steps */
     struct list own;               /* in live.naps */
     struct live *live;
     int64_t item;
@@ -52,9 +52,18 @@ struct carry {
 /* Where owners stand that have something to do in one room. */
 struct line {
     struct owner *owner;
-    struct list ready;             /* lives, in turn */
+    struct list ready;             /* spots, in turn */
     struct list link;              /* in store.owners of that room while ready is not empty */
     uint64_t served;               /* the number of its last turn there */
+};
+
+/* A job in one room. It does not matter there what else the job would do in another, nor how full that one is. */
+struct spot {
+    struct live *live;
+    struct list ready;             /* in the line of its owner there while something may be claimed */
+    struct list steps;             /* naps of items that wait for their turn with the next leg: they hold a slot already */
+    struct list due;               /* naps that are over, in order */
+    struct pool_place places[POOL_PLACES_MAX];
 };
 
 struct live {
@@ -67,14 +76,12 @@ struct live {
     struct list chunk_line;        /* in store.chunk_line */
     struct map carries;            /* item + 1 → carry */
     struct list naps;              /* all of its naps, waiting or over */
-    struct list due;               /* those that are over, in order */
     struct map holds;              /* item + 1 → held: what is at work in this opening */
-    struct list steps;             /* naps of items that wait for the resources of their next leg */
+    struct spot spots[ROOM_COUNT];
+    unsigned rooms;                /* where its legs are done: a bit for each */
+    int64_t again;                 /* naps in spot.due whose items are to get a slot before any new one does */
     struct pool *pool;             /* its pipeline's */
-    struct pool_place places[POOL_PLACES_MAX];
     struct owner *owner;
-    struct list ready;             /* in line->ready while something may be claimed */
-    struct line *line;             /* its owner's of the room where that is done; kept until another is joined */
     struct heap_node deadline;     /* in store.deadlines, key: monotonic time; jobs that have one, until they end */
     /* what is counted of it elsewhere (usage.c), and how long its client is silent (silence.c) */
     struct store_usage counted;    /* in owner->open */
@@ -185,7 +192,8 @@ void stop_drop_deadline(struct live *live);
 int64_t stop_tick(struct store *store, int64_t now);           /* stops those that are due; answers when to call again */
 
 /* claim.c */
-void claim_refresh(struct live *live);            /* put it among the ready ones, or take it out, as its state says */
+void claim_refresh(struct live *live);            /* put it among the ready ones of each room, or take it out, as its state says */
+bool claim_stands(const struct live *live);       /* among those of any room */
 void claim_nap(struct live *live, int64_t item, int64_t delay_us, enum start_why why);
 void claim_step(struct live *live, int64_t item);      /* it waits for the resources of its next leg */
 /* A held item's claim; all that is needed is in memory. `fetched` may be NULL for a leg after the first. */

@@ -38,41 +38,41 @@ static bool has_room(const struct pool *pool, uint32_t units)
     return !pool->units || pool->used + units <= pool->units;
 }
 
-static struct live *first_in(const struct pool *pool)
+static struct spot *first_in(const struct pool *pool)
 {
-    return list_empty(&pool->line) ? NULL : LIST_OF(pool->line.next, struct pool_place, link)->live;
+    return list_empty(&pool->line) ? NULL : LIST_OF(pool->line.next, struct pool_place, link)->spot;
 }
 
-static bool may_take(const struct live *live, const struct pool *pool, uint32_t units)
+static bool may_take(const struct spot *spot, const struct pool *pool, uint32_t units)
 {
-    struct live *first = first_in(pool);
-    return has_room(pool, units) && (!first || first == live);
+    struct spot *first = first_in(pool);
+    return has_room(pool, units) && (!first || first == spot);
 }
 
-static struct pool_place *place_in(struct live *live, const struct pool *pool)    /* NULL for a pool: a free one */
+static struct pool_place *place_in(struct spot *spot, const struct pool *pool)    /* NULL for a pool: a free one */
 {
     for (size_t i = 0; i < POOL_PLACES_MAX; i++)
-        if (live->places[i].pool == pool)
-            return &live->places[i];
+        if (spot->places[i].pool == pool)
+            return &spot->places[i];
     return NULL;
 }
 
-static void stand_in(struct live *live, struct pool *pool)
+static void stand_in(struct spot *spot, struct pool *pool)
 {
-    if (place_in(live, pool))
+    if (place_in(spot, pool))
         return;
-    struct pool_place *room = place_in(live, NULL);
+    struct pool_place *room = place_in(spot, NULL);
     assert(room);
-    *room = (struct pool_place){.pool = pool, .live = live};
+    *room = (struct pool_place){.pool = pool, .spot = spot};
     list_push(&pool->line, &room->link);
 }
 
 /* The first of a line may find room now. */
 static void call_first(struct pool *pool)
 {
-    struct live *first = first_in(pool);
+    struct spot *first = first_in(pool);
     if (first && has_room(pool, 1))
-        claim_refresh(first);
+        claim_refresh(first->live);
 }
 
 static bool among(struct pool *pool, struct pool *const *pools, size_t count)
@@ -84,14 +84,14 @@ static bool among(struct pool *pool, struct pool *const *pools, size_t count)
 }
 
 /* Out of all lines but these. */
-static void leave_others(struct live *live, struct pool *const *pools, size_t count)
+static void leave_others(struct spot *spot, struct pool *const *pools, size_t count)
 {
     for (size_t i = 0; i < POOL_PLACES_MAX; i++) {
-        struct pool_place *place = &live->places[i];
+        struct pool_place *place = &spot->places[i];
         struct pool *pool = place->pool;
         if (!pool || among(pool, pools, count))
             continue;
-        bool first = first_in(pool) == live;
+        bool first = first_in(pool) == spot;
         list_leave(&place->link);
         place->pool = NULL;
         if (first)
@@ -99,50 +99,51 @@ static void leave_others(struct live *live, struct pool *const *pools, size_t co
     }
 }
 
-bool pool_stands(const struct live *live)
+bool pool_stands(const struct spot *spot)
 {
     for (size_t i = 0; i < POOL_PLACES_MAX; i++)
-        if (live->places[i].pool)
+        if (spot->places[i].pool)
             return true;
     return false;
 }
 
-void pool_leave(struct live *live)
+void pool_leave(struct spot *spot)
 {
-    leave_others(live, NULL, 0);
+    leave_others(spot, NULL, 0);
 }
 
 /* In all of them from now on. Whoever wants other resources than before begins anew at the end of each of their lines: a place kept in
  * one and a new one in another would let two jobs wait for each other. */
-static void stand(struct live *live, struct pool *const *pools, size_t pipelines, size_t count)
+static void stand(struct spot *spot, struct pool *const *pools, size_t pipelines, size_t count)
 {
     bool new_want = false;
     for (size_t i = pipelines; i < count; i++)
-        new_want |= !place_in(live, pools[i]);
+        new_want |= !place_in(spot, pools[i]);
     if (new_want)
-        leave_others(live, pools, pipelines);
+        leave_others(spot, pools, pipelines);
     for (size_t i = 0; i < count; i++)
-        stand_in(live, pools[i]);
+        stand_in(spot, pools[i]);
 }
 
 bool pool_may(struct live *live, uint32_t leg, bool has_pipeline)
 {
     const struct leg *at = &live->pipeline->legs[leg];
+    struct spot *spot = &live->spots[at->room];
     struct pool *pools[POOL_PLACES_MAX] = {0};
     size_t count = 0;
     bool may = true;
     if (!has_pipeline && live->pool->units) {
         pools[count++] = live->pool;
-        may = may_take(live, live->pool, 1);
+        may = may_take(spot, live->pool, 1);
     }
     for (size_t i = 0; may && i < at->needs_count; i++)
         pools[count++] = resource(live->store, at->needs[i].name);
-    leave_others(live, pools, count);
+    leave_others(spot, pools, count);
     size_t first = count - (may ? at->needs_count : 0);
     for (size_t i = first; i < count; i++)
-        may = may_take(live, pools[i], needed(pools[i], at->needs[i - first].units)) && may;
+        may = may_take(spot, pools[i], needed(pools[i], at->needs[i - first].units)) && may;
     if (!may)
-        stand(live, pools, first, count);
+        stand(spot, pools, first, count);
     return may;
 }
 
@@ -160,7 +161,7 @@ void pool_take(struct live *live, uint32_t leg, struct held *held)
     }
     held->has_pipeline = held->has_leg = true;
     held->leg = leg;
-    pool_leave(live);
+    pool_leave(&live->spots[at->room]);
 }
 
 void pool_give_leg(struct live *live, struct held *held)
@@ -191,6 +192,8 @@ void pool_join(struct live *live)
 {
     struct pool *pool = pool_of(&live->store->pipeline_pools, live->pipeline->name);
     live->pool = pool;
+    for (size_t i = 0; i < live->pipeline->legs_count; i++)
+        live->rooms |= 1u << live->pipeline->legs[i].room;
     if (live->job->job < pool->said_by)
         return;
     pool->said_by = live->job->job;

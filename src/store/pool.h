@@ -2,7 +2,7 @@
  * resource that legs share. Units are taken when an item starts and given back at its outcome or its job's end; nothing of it is
  * stored, so after a restart the counts build themselves up again.
  *
- * A job that must wait stands in the line of each pool it waits for, once. Only the first of a line may take from it while anybody waits,
+ * A job that must wait stands in the line of each pool it waits for, once for each room (its spot there). Only the first of a line may take from it while anybody waits,
  * so nobody starves. The line of its pipeline is passed before those of its resources, which are joined all at once: no two jobs can wait
  * for each other. */
 #pragma once
@@ -10,6 +10,7 @@
 #include "core/resource.h"
 
 struct live;
+struct spot;
 
 struct pool {
     char *name;
@@ -24,7 +25,7 @@ enum { POOL_PLACES_MAX = 1 + LEG_NEEDS_MAX };
 struct pool_place {                /* zeroed = in no line */
     struct list link;
     struct pool *pool;
-    struct live *live;
+    struct spot *spot;
 };
 
 /* What is at work, here or at a remote side: one item of a job, its texts for the events and claims to come, and the units it has. It keeps them
@@ -37,14 +38,14 @@ struct held {
     char texts[];
 };
 
-/* May an item of this job go to work at `leg` now? If not, it stands in line from now on, and claim_refresh() is called when it may be
+/* May an item of this job go to work at `leg` now? If not, its spot in that room stands in line from now on, and claim_refresh() is called when it may be
  * its turn. */
 bool pool_may(struct live *live, uint32_t leg, bool has_pipeline);
 void pool_take(struct live *live, uint32_t leg, struct held *held);       /* after pool_may(); leaves the lines */
 void pool_give_leg(struct live *live, struct held *held);
 void pool_give(struct live *live, struct held *held);                     /* all that it has */
-bool pool_stands(const struct live *live);                                /* in any line */
-void pool_leave(struct live *live);                                       /* it wants nothing now */
+bool pool_stands(const struct spot *spot);                                /* in any line */
+void pool_leave(struct spot *spot);                                       /* it wants nothing now */
 struct store;
 void pools_forget(struct store *store);
 void pool_join(struct live *live);                                        /* a job begins, or was read back: its pipeline's pool */

@@ -119,6 +119,26 @@ TEST(what_comes_back_from_a_trip_goes_on_before_what_waits_for_one)
     end();
 }
 
+/* Its own next step waits for a full room, and so does one whose back-off is over: both keep their slots, and the others start. */
+TEST(a_job_goes_on_in_one_room_while_another_is_full)
+{
+    begin();
+    struct live *live = job_of_places("ann", 9, (struct store_job){.in_flight = 3});
+    store_seal(bench.store, live);
+    done(token_in(WORKER));
+    done(token_in(WORKER));                                 /* both wait for a trip, and those are full */
+    CHECK_INT(token_in(WORKER).item, 2);
+    struct token trip = token_in(TRIP);
+    CHECK_INT(trip.item, 0);
+    said(trip, (struct outcome){.verdict = VERDICT_RETRY, .error = BYTES("no"), .error_type = BYTES("crash")});
+    pass(SECOND);                                           /* it is due again: three at work, and one slot that is its own */
+    CHECK_INT(token_in(WORKER).attempt, 0);
+    CHECK_INT(token_in(TRIP).item, 1);
+    CHECK_INT(token_in(TRIP).item, 0);
+    CHECK_INT(token_in(WORKER | TRIP).attempt, 0);
+    end();
+}
+
 TEST(an_item_that_waits_gives_its_slot_back_and_is_adopted_by_the_next_opening)
 {
     begin();
