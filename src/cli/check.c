@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "config/compile.h"
+#include "config/environment.h"
 #include "config/grammar.h"
 #include "config/yaml.h"
 #include "core/pipeline.h"
@@ -62,25 +63,13 @@ static void put_legs(struct buf *ret, const struct pipeline *pipeline)
 }
 
 /* The variables of the environment that are asked for, each once. */
-static void put_needs(struct buf *ret, struct json_object *tree)
+static void put_need(void *data, const char *name, bool has_default)
 {
-    struct bytes name = json_get_bytes(tree, "$env");
-    if (name.count) {
-        struct buf line BUF_OWNED;
-        buf_init(&line, 1024);
-        buf_print(&line, "  needs %.*s%s\n", BYTES_ARG(name),
-                  json_get(tree, "default") ? " (has a default)" : getenv(json_object_get_string(json_get(tree, "$env"))) ? "" : " (not set)");
-        if (buf_ok(&line) && !strstr(buf_z(ret), buf_z(&line)))
-            buf_put(ret, buf_bytes(&line));
-    } else if (json_object_is_type(tree, json_type_object)) {
-        json_object_object_foreach(tree, key, value) {
-            if (key)
-                put_needs(ret, value);
-        }
-    } else if (json_object_is_type(tree, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(tree); i++)
-            put_needs(ret, json_object_array_get_idx(tree, i));
-    }
+    struct buf *ret = data, line BUF_OWNED;
+    buf_init(&line, 1024);
+    buf_print(&line, "  needs %s%s\n", name, has_default ? " (has a default)" : getenv(name) ? "" : " (not set)");
+    if (buf_ok(&line) && !strstr(buf_z(ret), buf_z(&line)))
+        buf_put(ret, buf_bytes(&line));
 }
 
 static void show(const char *path, const struct pipeline *pipeline, bool as_json)
@@ -93,7 +82,7 @@ static void show(const char *path, const struct pipeline *pipeline, bool as_json
     }
     buf_print(&text, "%s: %s\n", path, pipeline->name);
     put_legs(&text, pipeline);
-    put_needs(&text, pipeline->tree);
+    environment_walk(pipeline->tree, put_need, &text);
     fputs(buf_z(&text), stdout);
 }
 

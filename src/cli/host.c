@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "config/environment.h"
 #include "core/resource.h"
 #include "os/file.h"
 #include "store/sqlite.h"
@@ -93,6 +94,22 @@ static int fill_shelf(struct host *host, const struct host_options *options, str
     return answer;
 }
 
+/* To be told at the start, before an item has to fail for it. */
+static void find_missing(struct host *host)
+{
+    struct buf text, names BUF_OWNED;
+    buf_init(&text, LIMIT_BODY_BYTES);
+    buf_init(&names, 4096);
+    for (size_t i = 0; i < host->shelf.count; i++) {
+        buf_clear(&names);
+        environment_missing(host->shelf.entries[i].pipeline, &names);
+        if (names.count)
+            buf_print(&text, "%sthe pipeline %s needs what is not set in the environment: %s", text.count ? "; " : "", host->shelf.entries[i].pipeline->name,
+                      buf_z(&names));
+    }
+    host->missing = text.count ? buf_take(&text, NULL) : NULL;
+}
+
 int host_open(struct host *host, const struct host_options *options, struct problem *problem)
 {
     const struct settings *settings = options->settings;
@@ -102,6 +119,7 @@ int host_open(struct host *host, const struct host_options *options, struct prob
     if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
         open_store(host, options, problem) || host_start_crews(host, settings, !options->pipeline.count, problem))
         return -1;
+    find_missing(host);
     struct crew *const crews[ROOM_COUNT] = {[ROOM_WORKER] = host->crew, [ROOM_EXEC] = host->exec, [ROOM_TRIP] = host->trips};
     host->engine_loop = engine_loop_new(host->loop, host->store, crews, host->blobs, settings->retention_s * 1000000);
     host->engine = engine_loop_engine(host->engine_loop);
@@ -135,6 +153,7 @@ void host_close(struct host *host)
     shelf_done(&host->shelf);
     free(host->dir);
     free(host->notice);
+    free(host->missing);
     free(host->catalogue_facts);
     *host = (struct host){0};
 }

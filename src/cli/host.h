@@ -26,6 +26,7 @@ struct host {
     struct shelf shelf;               /* what can be run; the workers have loaded what all of it needs */
     const struct pipeline *pipeline;  /* the first of it: the one that the command runs */
     char *notice;                     /* one line on what is lost because the accurate recogniser is not there; NULL = nothing */
+    char *missing;                    /* one line on what pipelines need and the environment has not; NULL = nothing */
     char *catalogue_facts;            /* JSON: what the card catalogue holds; NULL where none is used */
     bool ready;                       /* a worker has been ready */
     int stopping;                     /* crews whose workers are not reaped yet */

@@ -388,6 +388,8 @@ static int begin(struct run *run, const char *params, struct live **ret_live, st
     struct live *live = NULL;
     if (run->host.notice)
         fprintf(stderr, "rivulet run: %s\n", run->host.notice);
+    if (run->host.missing)
+        fprintf(stderr, "rivulet run: %s\n", run->host.missing);
     if (!make_terms(run, params, problem) && !list_items(run, &files, problem) &&
         !report_begin(&run->report, &run->report_options, &run->bar, problem)) {
         live = run->settings.data ? earlier_job(run) : NULL;

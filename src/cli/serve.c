@@ -185,6 +185,8 @@ static void say_ready(struct serve *serve)
     fflush(stdout);
     if (serve->host.notice)
         service_say(serve->service, true, serve->host.notice);
+    if (serve->host.missing)
+        service_say(serve->service, true, serve->host.missing);
     if (serve->settings.debug) {
         struct store_numbers numbers = store_numbers(serve->host.store);
         fprintf(stderr, "rivulet serve: opened \"%s\" as epoch %lld with %zu open jobs, %llu events so far\n", serve->host.dir,
