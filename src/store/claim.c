@@ -229,7 +229,8 @@ static enum want want_of(struct spot *spot, int64_t *ret_item, struct nap **ret_
     *ret_item = (*ret_nap)->item;
     if (job->items[*ret_item].state == ITEM_WAITING)
         return WANT_ADOPT;
-    return plan_gives_up(&job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
+    bool may_kill = room_of(spot->live, *ret_item) != ROOM_TRIP;    /* a call that goes out is not what took the program down */
+    return may_kill && plan_gives_up(&job->items[*ret_item]) ? WANT_GIVE_UP : WANT_DUE;
 }
 
 static bool has_units(struct live *live, enum want want, int64_t item)
