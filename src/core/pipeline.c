@@ -137,6 +137,13 @@ static enum room room_of(struct bytes kind)
     return ROOM_WORKER;
 }
 
+static bool has_programs(struct json_object *stage)
+{
+    struct bytes kind = pipeline_stage_kind(stage);
+    bool plain = bytes_equal(kind, BYTES("decklist")) || bytes_equal(kind, BYTES("match")) || bytes_equal(kind, BYTES("noop"));
+    return !plain || json_get(stage, "when");
+}
+
 /* Records go through any kinds; else only what stays in a worker stands beside others. */
 static int find_room(struct json_object *stages, struct leg *leg, struct problem *problem)
 {
@@ -259,6 +266,8 @@ static int parse_leg(struct json_object *from, struct leg *leg, struct problem *
     for (size_t i = 0; i < json_object_array_length(stages); i++)
         if (check_stage(json_object_array_get_idx(stages, i), problem))
             return -1;
+    for (size_t i = 0; i < json_object_array_length(stages); i++)
+        leg->programs |= has_programs(json_object_array_get_idx(stages, i));
     leg->stages = mem_text(json_object_to_json_string_ext(stages, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
     return find_room(stages, leg, problem) || parse_terms(from, stages, leg, problem) || parse_marks(from, leg, problem) ||
            parse_needs(from, leg, problem) ? -1 : 0;

@@ -52,6 +52,7 @@ struct leg {
     char *stages;             /* JSON array of stages, each an object or a name, owned */
     enum room room;
     bool records;             /* each: record */
+    bool programs;            /* expressions are evaluated on its way: it needs all variables. Plain decklist, match and noop do not */
     char *marks;              /* JSON object, owned; NULL = none */
     int64_t timeout_us;       /* from the moment its crew has the task; default 60 s */
     uint32_t attempts;        /* tries before the item fails; default 3 */

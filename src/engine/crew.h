@@ -13,7 +13,7 @@ struct task {
     struct bytes name, type;    /* of the item */
     struct bytes trace;         /* traceparent of the job, or empty */
     struct bytes key;           /* of the item: the client's own, or its batch's group */
-    struct bytes variables;     /* JSON object for expressions: params, vars, batch, job, item, now (expr/expr.h) */
+    struct bytes variables;     /* JSON object for expressions: params, vars, batch, job, item, now (engine/variables.h) */
     struct bytes remote;        /* what an earlier attempt or opening told by `waiting`, or empty */
     bool has_records;           /* some of the leg's records are done: store_records() */
     const struct pipeline *pipeline;      /* lives as long as the store */

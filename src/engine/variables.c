@@ -22,9 +22,16 @@ static void put_item(const struct claim *claim, struct buf *ret)
 void variables_put(const struct claim *claim, int64_t wall_us, struct buf *ret)
 {
     const struct job *job = live_job(claim->live);
-    struct bytes vars = json_span(bytes_of(claim->pipeline->text), "vars");
+    bool plain = !claim->pipeline->legs[claim->leg].programs;
+    if (plain && !strcmp(job->params, "{}"))
+        return;
     json_open(ret, '{');
     json_put_raw(ret, "params", bytes_of(job->params));
+    if (plain) {
+        json_close(ret, '}');
+        return;
+    }
+    struct bytes vars = json_span(bytes_of(claim->pipeline->text), "vars");
     json_put_raw(ret, "vars", vars.count ? vars : BYTES("{}"));
     put_item(claim, ret);
     json_key(ret, "job");

@@ -3,6 +3,8 @@
  *   {"params":{the job's},"vars":{the pipeline's},"batch":{"index":n,"group":key,"name":name},"job":{"id":…,"pipeline":…},
  *    "item":{"index":n,"name":…,"key":…,"type":…},"now":unix seconds}
  *
+ * A leg without expressions gets the parameters alone, or nothing when there are none: making the rest would cost it more than its way through the store.
+ *
  * Thread: any. */
 #pragma once
 #include "base/buf.h"
