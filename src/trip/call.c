@@ -162,9 +162,20 @@ static bool is_refusal(const struct fetch_answer *answer)
     return answer->end == FETCH_ANSWERED && (answer->status == 429 || (answer->status == 503 && answer->retry_after_us > 0));
 }
 
+static void count(struct trips_numbers *numbers, const struct fetch_answer *answer)
+{
+    int class = answer->status / 100;
+    if (answer->end == FETCH_ANSWERED)
+        numbers->answers[class >= 1 && class <= 5 ? class : 0]++;
+    numbers->broken += answer->end == FETCH_NETWORK;
+    numbers->late += answer->end == FETCH_TIMEOUT;
+    numbers->refused += answer->end == FETCH_REFUSED || answer->end == FETCH_TOO_LARGE;
+}
+
 static void on_answer(void *data, struct fetch_answer *answer)
 {
     struct step *step = data;
+    count(&step->trips->numbers, answer);
     struct outgoing *out = step->out;
     bool refused = is_refusal(answer) && !(out->for_good && out->for_good(step, answer));
     step->call = NULL;
@@ -307,24 +318,30 @@ bool step_may_retry(const struct step *step, const struct fetch_answer *answer, 
     return false;
 }
 
-void step_fail_answer(struct step *step, const struct fetch_answer *answer)
+void step_fail_answer(struct step *step, const struct fetch_answer *answer, const char *doing)
 {
     static const char *const types[] = {
         [FETCH_ANSWERED] = "status", [FETCH_NETWORK] = "network", [FETCH_TIMEOUT] = "timeout", [FETCH_TOO_LARGE] = "validation",
         [FETCH_REFUSED] = "validation",
     };
     bool retry = step_may_retry(step, answer, NULL);
-    struct bytes stage = step_stage_name(step), words = answer->body;
+    struct bytes stage = step_stage_name(step);
+    const char *colon = doing ? ": " : "";
+    struct problem words = {0};
     struct buf BUF_OWNED clean;
-    buf_init(&clean, 1024);
+    buf_init(&clean, 4096);
+    doing = doing ? doing : "";
     if (answer->end != FETCH_ANSWERED) {
-        step_fail(step, types[answer->end], retry, 0, "Stage %.*s: %s", BYTES_ARG(stage), answer->problem.text);
+        step_fail(step, types[answer->end], retry, 0, "Stage %.*s: %s%s%s", BYTES_ARG(stage), doing, colon, answer->problem.text);
         return;
     }
-    words.count = text_cut(words, 200);
-    text_clean(&clean, words);
-    step_fail(step, "status", retry, answer->retry_after_us, "Stage %.*s: %s answered %d%s%s", BYTES_ARG(stage), step->host, answer->status,
-              clean.count ? ": " : ".", buf_z(&clean));
+    /* Its secrets are struck out before it is cut: half a secret is not known again. */
+    text_clean(&clean, (struct bytes){answer->body.at, text_cut(answer->body, sizeof words.text / 2)});
+    problem_set(&words, "%s", buf_z(&clean));
+    step_unsecret(step, &words);
+    words.text[text_cut(bytes_of(words.text), 200)] = 0;
+    step_fail(step, "status", retry, answer->retry_after_us, "Stage %.*s: %s%s%s answered %d%s%s", BYTES_ARG(stage), doing, colon, step->host,
+              answer->status, words.text[0] ? ": " : ".", words.text);
 }
 
 /* ---- secrets and headers ---- */

@@ -57,8 +57,7 @@ static void on_made(void *data, const struct outcome *outcome)
     else if (bytes_equal(outcome->error_type, BYTES("validation")))
         fail_format(step, outcome->error);
     else
-        step_fail(step, step_error_type(outcome->error_type), outcome->verdict == VERDICT_RETRY, 0, "Stage %.*s: %.*s",
-                  BYTES_ARG(step_stage_name(step)), BYTES_ARG(outcome->error));
+        step_fail_outcome(step, outcome);
 }
 
 /* A worker makes a value of it. `file` is taken over, or -1. */
@@ -182,7 +181,7 @@ static void came(void *data, struct fetch_answer *answer)
     if (answer->file >= 0)
         close(answer->file);
     answer->file = -1;
-    step_fail_answer(step, answer);
+    step_fail_answer(step, answer, NULL);
 }
 
 /* ---- the call ---- */

@@ -9,8 +9,7 @@ static void on_made(void *data, const struct outcome *outcome)
     if (outcome->verdict == VERDICT_DONE)
         step_end(step, &(struct step_result){.value = outcome->value, .blob = outcome->blob});
     else
-        step_fail(step, step_error_type(outcome->error_type), outcome->verdict == VERDICT_RETRY, outcome->retry_after_us, "Stage %.*s: %.*s",
-                  BYTES_ARG(trip_stage_name(step->trip, step->run->stage)), BYTES_ARG(outcome->error));
+        step_fail_outcome(step, outcome);
 }
 
 static void begin(struct step *step)

@@ -34,6 +34,7 @@ struct limiter {
 };
 
 struct limiters {
+    uint64_t pauses;
     struct loop *loop;
     struct map names;
 };
@@ -66,6 +67,19 @@ static void bucket_fill(struct bucket *bucket, int64_t now_us)
     if (bucket->level > bucket->room)
         bucket->level = bucket->room;
     bucket->filled_us = now_us;
+}
+
+struct limiters_numbers limiters_numbers(const struct limiters *limiters)
+{
+    struct limiters_numbers numbers = {.pauses = limiters->pauses};
+    size_t at = 0;
+    for (struct limiter *limiter; (limiter = map_next(&limiters->names, &at));) {
+        numbers.paused += limiter->pause_us != 0;
+        numbers.going += limiter->going;
+        LIST_EACH(link, &limiter->line)
+            numbers.line++;
+    }
+    return numbers;
 }
 
 static void bucket_say(struct bucket *bucket, int64_t count, int64_t per_us, int64_t now_us)
@@ -178,8 +192,10 @@ static void refused(struct limiter *limiter, int64_t began_us, int64_t retry_aft
     limiter->window = 1;
     if (pause_us > LIMIT_REFUSED_PAUSE_US)
         pause_us = LIMIT_REFUSED_PAUSE_US;
-    if (!limiter->pause_us || began_us >= limiter->until_us)
+    if (!limiter->pause_us || began_us >= limiter->until_us) {
         limiter->pause_us = pause_us;
+        limiter->limiters->pauses++;
+    }
     limiter->paused_us = now_us;
     if (now_us + pause_us > limiter->until_us)
         limiter->until_us = now_us + pause_us;

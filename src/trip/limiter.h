@@ -14,6 +14,12 @@ struct limiter;
 struct limiters *limiters_new(struct loop *loop);
 void limiters_free(struct limiters *limiters);
 
+struct limiters_numbers {
+    uint64_t pauses;               /* that began because somebody refused a call */
+    size_t paused;                 /* limiters that pause now, or that wait for the one call that goes to see */
+    size_t going, line;            /* calls under way, and in line */
+} limiters_numbers(const struct limiters *limiters);
+
 struct limiter_spec {              /* 0 = says nothing: what another stage has said of it stands, else there is no limit */
     int64_t concurrency;
     int64_t requests, requests_per_us;

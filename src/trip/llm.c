@@ -169,7 +169,7 @@ static void came(void *data, struct fetch_answer *answer)
         if (answer->end == FETCH_ANSWERED && answer->status == 429 && refused_for_good(&llm->step, answer))
             step_fail(&llm->step, "budget", false, 0, "The model's provider says that no credit is left.");
         else
-            step_fail_answer(&llm->step, answer);
+            step_fail_answer(&llm->step, answer, NULL);
         return;
     }
     buf_init(&read.text, ANSWER_BYTES);

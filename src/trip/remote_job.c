@@ -72,16 +72,8 @@ void remote_job_fail(struct remote_job *job, const char *type, bool retry, const
 
 void remote_job_fail_answer(struct remote_job *job, const struct fetch_answer *answer, const char *doing)
 {
-    bool retry = step_may_retry(&job->step, answer, NULL);
-    if (answer->end != FETCH_ANSWERED) {
-        const char *type = answer->end == FETCH_TIMEOUT ? "timeout" : answer->end == FETCH_NETWORK ? "network" : "validation";
-        remote_job_fail(job, type, retry, "%s failed: %s", doing, answer->problem.text);
-        return;
-    }
-    BUF_OWNED struct buf words;
-    buf_init(&words, 1024);
-    text_clean(&words, (struct bytes){answer->body.at, text_cut(answer->body, 240)});
-    remote_job_fail(job, "status", retry, "%s: %s answered %d%s%s", doing, job->step.host, answer->status, words.count ? ": " : ".", buf_z(&words));
+    timer_stop(step_world(&job->step)->loop, &job->limit);
+    step_fail_answer(&job->step, answer, doing);
 }
 
 bool remote_job_retries(const struct remote_job *job, const char *name)
@@ -219,7 +211,17 @@ static bool matches(const struct remote_job *job, const char *name, struct json_
     return strcmp(name, "done") == 0 && state && json_object_is_type(state, json_type_boolean) && json_object_get_boolean(state);
 }
 
-static void said(struct remote_job *job, struct json_object *state, struct json_object *error)
+/* How far it is, for those who watch. */
+static void hint(struct remote_job *job, struct json_object *state, struct json_object *progress)
+{
+    bool text = json_object_is_type(state, json_type_string);
+    double percent = json_object_get_double(progress);
+    if (json_object_is_type(progress, json_type_int) || json_object_is_type(progress, json_type_double))
+        step_hint(&job->step, percent < 0 ? 0 : percent > 100 ? 100 : (int)percent,
+                  text ? bytes_of(json_object_get_string(state)) : BYTES("waiting"));
+}
+
+static void said(struct remote_job *job, struct json_object *state, struct json_object *error, struct json_object *progress)
 {
     static const char *const done[] = {"ready", "completed", "done", "succeeded", "SUCCEEDED", "COMPLETED", NULL};
     static const char *const failed[] = {"failed", "error", "cancelled", "canceled", "FAILED", "ABORTED", "TIMED-OUT", NULL};
@@ -231,6 +233,7 @@ static void said(struct remote_job *job, struct json_object *state, struct json_
         buf_clear(&job->word);
         buf_put(&job->word, (struct bytes){job->poll.at, text_cut(buf_bytes(&job->poll), 200)});
         buf_clear(&job->poll);
+        hint(job, state, progress);
         remote_job_wait(job, 0, poll_now);
     }
 }
@@ -244,7 +247,7 @@ static void state_got(void *data, const struct outcome *outcome)
     }
     JSON_OWNED struct json_object *answer = remote_job_answer(job, outcome, "reading its state");
     if (answer)
-        said(job, json_get(answer, "state"), json_get(answer, "error"));
+        said(job, json_get(answer, "state"), json_get(answer, "error"), json_get(answer, "progress"));
 }
 
 /* An expression that does not fit what was said makes it one more way of saying "not yet". */
@@ -259,27 +262,30 @@ static struct bytes lenient(struct buf *buf, struct bytes program, struct bytes 
 static void read_state(struct remote_job *job, struct bytes body)
 {
     struct json_object *poll = json_get(job->with, "poll");
-    struct bytes state = remote_job_text(poll, "state"), error = remote_job_text(poll, "error");
+    struct bytes state = remote_job_text(poll, "state"), error = remote_job_text(poll, "error"), progress = remote_job_text(poll, "progress");
     job->delay_us = job->delay_us ? job->delay_us : job->every_us[0];
     buf_clear(&job->poll);
     remote_job_json_of(body, &job->poll);
     struct problem problem = {0};
     JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->poll), &problem);
-    struct json_object *now = NULL, *why = NULL;
-    if (remote_job_walk(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_job_walk(tree, error, &why))) {
+    struct json_object *now = NULL, *why = NULL, *far = NULL;
+    if (remote_job_walk(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_job_walk(tree, error, &why)) &&
+        (!progress.count || remote_job_walk(tree, progress, &far))) {
         static const char *const names[] = {"error_message", "error", "message"};
         for (size_t i = 0; !error.count && !why && i < sizeof names / sizeof *names; i++)
             why = tree && json_object_is_type(tree, json_type_object) ? json_get(tree, names[i]) : NULL;
-        said(job, now, why);
+        said(job, now, why, far);
         return;
     }
-    BUF_OWNED struct buf first, second;
+    BUF_OWNED struct buf first, second, third;
     buf_init(&first, LIMIT_BODY_BYTES);
     buf_init(&second, LIMIT_BODY_BYTES);
-    struct remote_job_program programs[] = {
-        {"state", lenient(&first, state, BYTES(".status"))}, {"error", lenient(&second, error, BYTES(".error_message // .error // .message"))}};
+    buf_init(&third, LIMIT_BODY_BYTES);
+    struct remote_job_program programs[] = {{"state", lenient(&first, state, BYTES(".status"))},
+                                            {"error", lenient(&second, error, BYTES(".error_message // .error // .message"))},
+                                            {"progress", lenient(&third, progress, BYTES("null"))}};
     struct bytes over = buf_bytes(&job->poll);
-    remote_job_eval(job, programs, 2, &over, (struct bytes){0}, state_got);
+    remote_job_eval(job, programs, 3, &over, (struct bytes){0}, state_got);
 }
 
 static void poll_got(void *data, struct fetch_answer *answer)

@@ -12,7 +12,7 @@
  *   "upload":{"method":"POST","url":P,"part":"file","file":"input.jsonl","fields":{name: P},"as":"json"|"jsonl",
  *      "body":P,"id":P},                                                                           $id in start: what it gave
  *   "start":{"method":"POST","url":P,"body":P,"id":P,"accepted":[200,202],"headers":{…},"idempotency":NAME of one more header},
- *   "poll":{"method":"GET","url":P,"body":P,"state":P,"done":[…],"failed":[…],"partial":[…],"error":P,"every_us":[a,b],"timeout_us":n},
+ *   "poll":{"method":"GET","url":P,"body":P,"state":P,"done":[…],"failed":[…],"partial":[…],"error":P,"progress":P,"every_us":[a,b],"timeout_us":n},
  *   "fetch":FETCH, "also":[FETCH…], "join":{"row_key":P,"input_key":P}, "row_error":P, "cancel":{"method":"POST","url":P},
  *   "webhook":{"query":NAME}|{"body":NAME}}
  * FETCH: {"method":"GET","url":P | "inline":P over the last poll's body,"auth":"same"|"none","as":"json"|"jsonl"|"csv","unwrap":P,"retry_on":[202],

@@ -113,7 +113,7 @@ void step_end(struct step *step, const struct step_result *result)
 }
 
 /* A sentence without the secrets that the step knows: the other side may have quoted them. */
-static void unsecret(const struct step *step, struct problem *problem)
+void step_unsecret(const struct step *step, struct problem *problem)
 {
     for (size_t i = 0; i < step->secrets_count; i++) {
         size_t count = strlen(step->secrets[i]);
@@ -126,7 +126,7 @@ static void unsecret(const struct step *step, struct problem *problem)
 
 static void fail_with(struct step *step, const char *error_type, bool retry, int64_t retry_after_us, struct problem *problem)
 {
-    unsecret(step, problem);
+    step_unsecret(step, problem);
     step_end(step, &(struct step_result){.error_type = error_type, .error = bytes_of(problem->text), .retry = retry,
                                          .retry_after_us = retry_after_us, .usage = step->usage});
 }
@@ -194,8 +194,7 @@ const char *step_error_type(struct bytes name)
     return "processing";
 }
 
-/* What a worker made of it was no value. */
-static void ask_failed(struct step *step, const struct outcome *outcome)
+void step_fail_outcome(struct step *step, const struct outcome *outcome)
 {
     step_fail(step, step_error_type(outcome->error_type), outcome->verdict == VERDICT_RETRY, outcome->retry_after_us, "Stage %.*s: %.*s",
               BYTES_ARG(step_stage_name(step)), BYTES_ARG(outcome->error));
@@ -209,7 +208,7 @@ static void on_eval(void *data, const struct outcome *outcome)
     JSON_OWNED struct json_object *answer = NULL;
     buf_init(&text, LIMIT_ASK_BYTES);
     if (outcome->verdict != VERDICT_DONE) {
-        ask_failed(step, outcome);
+        step_fail_outcome(step, outcome);
         return;
     }
     if (!ask_value(step->trips->options.blobs, outcome, &text)) {
@@ -322,6 +321,13 @@ bool step_waiting(struct step *step, struct bytes remote)
     return false;
 }
 
+void step_hint(struct step *step, int percent, struct bytes word)
+{
+    const struct crew_client *client = &step->trips->crew.client;
+    if (client->hint)
+        client->hint(client->data, step->trip->token, percent, word);
+}
+
 bool step_hook_url(const struct step *step, struct buf *ret)
 {
     const struct trips_options *options = &step->trips->options;
@@ -344,7 +350,7 @@ static void on_passed(void *data, const struct outcome *outcome)
     if (outcome->verdict == VERDICT_DONE)
         step_end(step, &(struct step_result){.value = outcome->value, .blob = outcome->blob, .passed = true});
     else
-        ask_failed(step, outcome);
+        step_fail_outcome(step, outcome);
 }
 
 /* What comes in goes out. */

@@ -22,7 +22,7 @@ struct step_kind {
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
     void (*free)(struct step *step);               /* what the kind holds: last of all, in every case; NULL = nothing */
-    bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt: the trip must not */
+    bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt */
 };
 extern const struct step_kind step_http, step_llm, step_remote_job, step_jq;
 const struct step_kind *step_kind_find(struct bytes name);             /* NULL = no stage that leaves the machine */
@@ -86,8 +86,10 @@ bool step_hook_url(const struct step *step, struct buf *ret);
 
 /* For kinds. Each ends what was under way of its sort before. */
 /* Evaluate programs over the step's input (or `value`, of any length): {"name":"program",…} → the answer {"name":value,…}. When that
- * fails the step has been failed, and `got` is not called. Variables are the trip's, with `more` (JSON members `"id":…,"poll":…` without braces, or empty) added. */
-void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more, void (*got)(struct step *step, struct json_object *answer));
+ * fails the step has been failed, and `got` is not called. Variables are the trip's, with `more` added: JSON members `"id":…,"poll":…` without braces,
+ * or empty. */
+void step_eval(struct step *step, struct bytes programs, struct bytes value, struct bytes more,
+               void (*got)(struct step *step, struct json_object *answer));
 /* want->variables empty = the trip's own. data = step */
 void step_ask(struct step *step, const struct ask_want *want, ask_fn *got);
 /* One call within the stage's limiter (when step->limiter is NULL: the one for the address's host and the stage's auth is taken first): waits for its
@@ -114,8 +116,12 @@ void step_end(struct step *step, const struct step_result *result);             
 void step_fail(struct step *step, const char *error_type, bool retry, int64_t retry_after_us, const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* Is this end of a call among the stage's `retry.on` (default network, timeout, 408, 425, 429, 5xx, invalid_json)? `name` for others ("invalid_json"). */
 bool step_may_retry(const struct step *step, const struct fetch_answer *answer, const char *name);
-/* The failure that an answer is, with the stage's name, host, status and the first words of its body. */
-void step_fail_answer(struct step *step, const struct fetch_answer *answer);
+/* The failure that an answer is, with the stage's name, host, status and the first words of its body. doing: "starting it", or NULL. */
+void step_fail_answer(struct step *step, const struct fetch_answer *answer, const char *doing);
+/* The failure that a worker's answer is which is no value. */
+void step_fail_outcome(struct step *step, const struct outcome *outcome);
+/* A live sign of life: how far it is, 0 to 100, and a word for it. */
+void step_hint(struct step *step, int percent, struct bytes word);
 /* A text that may be {"$env":"NAME"}: from the environment. False and the step failed when it is not set. Never shown anywhere. */
 bool step_secret(struct step *step, struct json_object *from, struct buf *ret);
 /* Headers of {"auth":{"bearer"|"basic"|"header"…},"headers":{…}} of a `with`, as lines; false: failed. */

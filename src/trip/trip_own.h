@@ -18,6 +18,7 @@ struct trips {
     size_t count;
     struct list farewells;
     size_t farewells_count;
+    struct trips_numbers numbers;  /* those of calls */
 };
 
 /* Names to numbers, added up. */
@@ -108,6 +109,7 @@ bool step_input(const struct step *step, struct bytes value, struct ask_want *wa
 /* Any value, the same way. */
 bool want_value(struct ask_want *want, struct bytes value);
 const char *step_error_type(struct bytes name);       /* as a static text */
+void step_unsecret(const struct step *step, struct problem *problem);
 /* call.c */
 void call_drop(struct step *step);                    /* what is in line or under way */
 void farewells_drop(struct trips *trips);

@@ -247,6 +247,14 @@ void trips_free(struct crew *crew)
     free(trips);
 }
 
+struct trips_numbers trips_numbers(struct crew *crew)
+{
+    struct trips_numbers numbers = of(crew)->numbers;
+    numbers.trips = of(crew)->count;
+    numbers.limiters = limiters_numbers(of(crew)->limiters);
+    return numbers;
+}
+
 static void wake(struct step *step)
 {
     if (step->kind->wake)

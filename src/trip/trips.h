@@ -10,6 +10,7 @@
 #include "os/fetch.h"
 #include "store/blob.h"
 #include "store/store.h"
+#include "trip/limiter.h"
 
 struct trips_options {
     struct loop *loop;
@@ -22,6 +23,13 @@ struct trips_options {
 };
 struct crew *trips_new(const struct trips_options *options);
 void trips_free(struct crew *crew);                /* remote jobs go on; the next opening polls them again */
+
+struct trips_numbers {
+    size_t trips;                  /* items on their way */
+    uint64_t answers[6];           /* calls that were answered, by class of status: answers[2] is 2xx */
+    uint64_t broken, late, refused;        /* calls that the network ended, that took too long, and that could not be sent or taken */
+    struct limiters_numbers limiters;
+} trips_numbers(struct crew *crew);
 
 /* A remote side says that something is ready (POST /v1/hooks/TOKEN): the trip polls now. 0, or -1: no token of ours. What it says is never believed. */
 int trips_wake(struct crew *crew, struct bytes hook_token);

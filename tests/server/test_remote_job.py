@@ -370,6 +370,15 @@ class RemoteJobs(unittest.TestCase):
         made['legs'][2].update(marks)
         return made
 
+    def test_how_far_it_is_is_told_to_those_who_watch(self):
+        self.begin(lambda snapshot: {'ready_s': 1000}, poll={'progress': 'if .status == "ready" then 100 else 37.5 end'})
+        job = self.post(urls(3))
+        watcher = Watcher(self.server, job)
+        self.collector.wait(lambda: watcher.first(0, 'hint'))
+        hint = next(frame.data for _, frame in watcher.frames if frame.event == 'progress' and frame.data.get('state') == 'hint')
+        self.assertEqual((hint['percent'], hint['status']), (37, 'running'))
+        self.assertEqual(self.server.ask('POST', f'/v1/jobs/{job}/cancel').status, 200)
+
     # ---- the cache ----
 
     def test_rows_that_are_known_are_not_asked_for_again(self):
