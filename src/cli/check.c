@@ -88,6 +88,35 @@ static void show(const char *path, const struct pipeline *pipeline, bool as_json
 
 /* ---- one file ---- */
 
+/* The last key of that name. */
+static const struct yaml *find_key(const struct yaml *node, struct bytes name)
+{
+    const struct yaml *found = NULL;
+    for (size_t i = 0; node && node->kind != YAML_SCALAR && i < node->count; i++) {
+        const struct yaml_member *member = &node->members[i];
+        const struct yaml *inside = find_key(member->value, name);
+        found = inside ? inside : member->key && bytes_equal(member->key->text, name) ? member->key : found;
+    }
+    return found;
+}
+
+/* What is found when the stages are one pipeline has no place of its own: it is told at the key that it names, or at the one that it is about. */
+static void add_late(struct mistakes *mistakes, const char *path, struct bytes text, const char *about, const struct problem *problem)
+{
+    struct yaml_tree tree;
+    struct bytes rest = bytes_of(problem->text), name;
+    yaml_parse(&tree, path, text, mistakes);
+    bytes_cut(&rest, '"');
+    name = bytes_cut(&rest, '"');
+    const struct yaml *key = find_key(tree.root, name);
+    key = key ? key : find_key(tree.root, bytes_of(about));
+    if (key)
+        mistakes_add(mistakes, key->source, key->line, key->column, "%s.", problem->text);
+    else
+        mistakes_add(mistakes, mistakes->sources, 1, 1, "%s.", problem->text);
+    yaml_done(&tree);
+}
+
 static bool check_file(const char *path, bool as_json)
 {
     struct mistakes mistakes = {0};
@@ -98,7 +127,9 @@ static bool check_file(const char *path, bool as_json)
     buf_init(&told, TEXT_MAX);
     if (!yaml_read_file(path, LIMIT_PIPELINE_FILE_BYTES, &text, &problem) && compile_pipeline(path, buf_bytes(&text), &mistakes, &canonical))
         pipeline = pipeline_parse(buf_bytes(&canonical), &problem);
-    bool well = pipeline && !terms_check(pipeline, &problem) && !mirror_check(pipeline, &problem);
+    bool whole = pipeline && !terms_check(pipeline, &problem), well = whole && !mirror_check(pipeline, &problem);
+    if (!well && !mistakes.count && mistakes.sources)
+        add_late(&mistakes, path, buf_bytes(&text), whole ? "firestore" : "stages", &problem);
     mistakes_print(&mistakes, &told);
     fputs(buf_z(&told), stderr);
     if (mistakes.count)

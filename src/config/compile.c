@@ -142,6 +142,7 @@ static void take_quantities(struct compile *compile, struct draft *draft, const 
     const struct yaml *resource = yaml_get(map, "resource");
     draft->timeout_us = json_get_int(draft->stage, "timeout_us", 0);
     draft->attempts = json_get_int(retry, "attempts", 0);
+    draft->steady = !json_get_bool(retry, "jitter", true);
     for (size_t i = 0; backoff && i < 2; i++)
         draft->backoff_us[i] = json_object_get_int64(json_object_array_get_idx(backoff, i));
     if (resource)
@@ -181,6 +182,8 @@ static bool compile_stage(struct compile *compile, const struct yaml *node, stru
         with = compile_with(compile, draft, body);
         if (with)
             json_object_object_add(draft->stage, "with", with);
+        if (draft->kind->place == KIND_TRIP)
+            compile_calls(compile, body, with);
     }
     char *strange MEM_OWNED = member && !draft->kind ? mem_copy(member->key->text.at, member->key->text.count) : NULL;
     kind_names(names, strange);
@@ -228,6 +231,14 @@ static void check_place(struct compile *compile, struct order *order, struct dra
     } else if (order->split && each && !said_record) {
         WRONG(compile, each, "Between split and gather each stage is of each record.");
     }
+}
+
+static void check_retry(struct compile *compile, const struct draft *draft, const struct yaml *node)
+{
+    static const char *const causes[] = {"on", NULL};
+    const struct yaml *retry = yaml_get(node, "retry");
+    if (retry && draft->kind->place == KIND_WORKER && !draft->record)
+        refuse_keys(compile, draft, retry, causes, ": a worker that crashed or took too long is tried again, and nothing else");
 }
 
 static bool drops_records(struct json_object *on_error)
@@ -302,6 +313,7 @@ static void compile_stages(struct compile *compile, const struct yaml *list)
             continue;
         }
         check_place(compile, &order, draft, node);
+        check_retry(compile, draft, node);
         settle_on_error(compile, draft, node);
         if (draft->kind->place == KIND_MIRROR)
             keep_mirror(compile, draft);

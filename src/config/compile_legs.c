@@ -12,7 +12,7 @@ static const int64_t REMOTE_DEFAULT_US = 3600 * 1000000LL, RECORDS_US = 86400 * 
 
 struct leg_draft {
     struct json_object *stages, *resources;
-    bool record, closed, remote;
+    bool record, closed, remote, steady;
     int64_t timeout_us, attempts, backoff_us[2];
 };
 
@@ -59,6 +59,8 @@ static void end_leg(struct json_object *legs, struct leg_draft *leg)
     json_object_object_add(out, "timeout_s", json_object_new_int64(leg_seconds(leg)));
     json_object_object_add(out, "attempts", json_object_new_int64(leg->attempts ? leg->attempts : ATTEMPTS_DEFAULT));
     json_object_object_add(out, "backoff_ms", pair_ms(leg->backoff_us[1] ? leg->backoff_us : BACKOFF_DEFAULT_US));
+    if (leg->steady)
+        json_object_object_add(out, "jitter", json_object_new_boolean(false));
     if (leg->resources)
         json_object_object_add(out, "resources", leg->resources);
     json_object_array_add(legs, out);
@@ -105,6 +107,7 @@ static void add_stage(struct leg_draft *leg, const struct draft *draft)
     leg->attempts = most(leg->attempts, draft->attempts);
     for (size_t i = 0; i < 2; i++)
         leg->backoff_us[i] = most(leg->backoff_us[i], draft->backoff_us[i]);
+    leg->steady |= draft->steady;
     leg->remote |= is_kind(draft, "remote_job");
     leg->closed |= draft->kind->place != KIND_WORKER;
     add_resources(leg, draft->resources);

@@ -15,6 +15,7 @@ struct draft {
     struct json_object *stage;         /* its canonical object, owned until a leg takes it */
     struct json_object *resources;     /* owned, may be NULL */
     bool record;
+    bool steady;                       /* no jitter */
     int64_t timeout_us, attempts, backoff_us[2];       /* 0 = not said */
 };
 
@@ -48,6 +49,9 @@ void compile_params(struct compile *compile, const struct key *key, const struct
 void compile_answer(struct compile *compile, const struct key *key, const struct yaml *node, struct json_object *out);
 void compile_argv(struct compile *compile, const struct key *key, const struct yaml *node, struct json_object *out);
 struct json_object *compile_resource(struct compile *compile, const struct key *key, const struct yaml *node);
+
+/* Addresses of http and remote_job: there is something that they are put behind, and credentials go to no host that the file does not name. */
+void compile_calls(struct compile *compile, const struct yaml *body, struct json_object *with);
 
 /* The drafts become "legs" of compile->out. */
 void compile_legs(struct compile *compile);

@@ -53,6 +53,26 @@ TEST(stages_of_workers_join_into_one_leg)
                  "\"timeout_s\":4,\"attempts\":5,\"backoff_ms\":[500,8000]}");
 }
 
+TEST(waits_may_be_steady_and_what_a_worker_cannot_obey_is_told)
+{
+    check_stages("  - jq: .a\n    retry: {jitter: false}\n",
+                 "{\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".a\"}}],\"timeout_s\":60,\"attempts\":3,\"backoff_ms\":[500,8000],"
+                 "\"jitter\":false}");
+    check_mistake("pipeline: p\nstages:\n  - jq: .a\n    retry: {on: [timeout]}\n", 4, 13, "means nothing");
+}
+
+TEST(credentials_go_to_no_host_that_the_file_does_not_name)
+{
+    check_mistake("pipeline: p\nstages:\n  - http: {get: '\\(.url)', auth: {bearer: !env KEY}}\n", 3, 17, "\"base\"");
+    check_mistake("pipeline: p\nstages:\n  - http: {get: 'https://api.\\(.where)', headers: {X-Key: !env KEY}}\n", 3, 17, "\"base\"");
+    check_mistake("pipeline: p\nstages:\n  - http: {get: /things}\n", 3, 17, "needs a \"base\"");
+    check_mistake("pipeline: p\nstages:\n  - remote_job:\n      auth: {bearer: !env KEY}\n      start: {post: 'https://api.example/jobs', id: .id}\n"
+                  "      fetch: {get: '\\($start.url)'}\n      also: [{get: '\\($start.errors)', auth: none}]\n", 6, 20, "\"base\"");
+    check_stages("  - http: {get: 'https://api.example/\\(.id)', auth: {bearer: !env KEY}}\n",
+                 "{\"stages\":[{\"stage\":\"http\",\"with\":{\"method\":\"GET\",\"url\":\"@uri \\\"https://api.example/\\\\(.id)\\\"\","
+                 "\"auth\":{\"bearer\":{\"$env\":\"KEY\"}}}}]," LEG_END);
+}
+
 TEST(a_stage_that_says_nothing_is_its_name)
 {
     check_stages("  - noop\n  - noop: {delay_ms: 3}\n",
@@ -135,7 +155,7 @@ TEST(common_keys_have_their_canonical_names)
                  "\"when\":\".a\",\"else\":\".b\",\"timeout_us\":500000,\"retry\":{\"attempts\":2,\"on\":[\"429\",\"5xx\",\"network\"],"
                  "\"backoff_us\":[1000000,30000000],\"jitter\":false},\"rate\":{\"requests\":500,\"requests_per_us\":60000000,\"tokens\":200000,"
                  "\"tokens_per_us\":60000000},\"cache\":{\"key\":\".k\",\"ttl_us\":1209600000000},\"on_error\":{\"use\":{\"score\":0}}}],"
-                 "\"timeout_s\":1,\"attempts\":2,\"backoff_ms\":[1000,30000],\"resources\":{\"gpu\":1}}");
+                 "\"timeout_s\":1,\"attempts\":2,\"backoff_ms\":[1000,30000],\"jitter\":false,\"resources\":{\"gpu\":1}}");
 }
 
 TEST(canonical_text_goes_through_as_it_is)

@@ -281,7 +281,7 @@ static bool is_code(struct bytes text, int64_t *ret)
 
 static bool is_cause(struct bytes text)
 {
-    static const char *const causes[] = {"network", "timeout", "crash", "invalid_json", "exit", "4xx", "5xx", NULL};
+    static const char *const causes[] = {"network", "timeout", "crash", "invalid_json", "failed", "exit", "4xx", "5xx", NULL};
     int64_t code;
     for (size_t i = 0; causes[i]; i++)
         if (bytes_equal(text, bytes_of(causes[i])))

@@ -25,8 +25,8 @@ static const char *const stdout_words[] = {"json", "jsonl", "text", "lines", "no
 
 static const struct key retry_keys[] = {
     {"attempts", KEY_WHOLE, "tries in all; default 3", .min = 1, .max = 100},
-    {"on", KEY_CAUSES, "what is tried again: `network`, `timeout`, `crash`, `invalid_json`, `exit` and `exit:N` of a program, statuses "
-                       "such as `429`, `5xx`; default network, timeout, crash, 408, 425, 429, 5xx"},
+    {"on", KEY_CAUSES, "what is tried again: `network`, `timeout`, `crash`, `invalid_json`, `failed` (a `remote_job` says so: it is started anew), `exit` and "
+                       "`exit:N` of a program, statuses such as `429`, `5xx`; default network, timeout, crash, 408, 425, 429, 5xx"},
     {"backoff", KEY_TIMES, "the wait before the second try .. the longest wait; it doubles; default 500ms..8s. `Retry-After` is obeyed", "backoff_us",
      .max = DAY},
     {"jitter", KEY_FLAG, "waits vary by chance, so that many do not come back at once; default true"},
@@ -181,7 +181,6 @@ static const struct shape cancel_shape = {"cancel", cancel_keys, .needs = NEEDS_
 static const struct key webhook_keys[] = {
     {"query", KEY_TEXT, "the parameter of `start` that takes our address"},
     {"body", KEY_TEXT, "or the field of its body"},
-    {"state", KEY_PROGRAM, "the state in what is sent to us; it is only ever a reason to poll"},
     {0},
 };
 static const struct shape webhook_shape = {"webhook", webhook_keys};
@@ -197,7 +196,7 @@ static const struct key remote_job_keys[] = {
     {"join", KEY_GROUP, "puts rows to the inputs that they belong to, in the inputs' order", .shape = &join_shape},
     {"row_error", KEY_PROGRAM, "of a row: why it is an error and no result; default its `.error`"},
     {"cancel", KEY_GROUP, "the call that ends the job early", .shape = &cancel_shape},
-    {"webhook", KEY_GROUP, "the other side can tell us when to poll", .shape = &webhook_shape},
+    {"webhook", KEY_GROUP, "the other side can tell us when to poll; what it says is not believed", .shape = &webhook_shape},
     {0},
 };
 

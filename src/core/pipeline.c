@@ -175,6 +175,7 @@ static void take_stages(struct json_object *stages, struct leg *leg)
         int64_t a = int_at(waits, 0), b = int_at(waits, 1);
         timeout_us += json_get_int(stage, "timeout_us", 0);
         attempts = tries > attempts ? tries : attempts;
+        leg->steady |= !json_get_bool(retry, "jitter", true);
         first = a > first ? a : first;
         longest = b > longest ? b : longest;
     }
@@ -207,6 +208,8 @@ static int parse_terms(struct json_object *from, struct json_object *stages, str
         leg->timeout_us = timeout_s * 1000000;
     if (json_get(from, "attempts"))
         leg->attempts = (uint32_t)attempts;
+    if (json_get(from, "jitter"))
+        leg->steady = !json_get_bool(from, "jitter", true);
     if (leg->timeout_us > 7 * DAY_S * 1000000)
         return problem_set(problem, "pipeline: the \"timeout_us\" of a leg's stages must stay within seven days together");
     if (leg->attempts > ATTEMPTS_MAX)

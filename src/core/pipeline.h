@@ -11,7 +11,7 @@
  *    "batch":{"by":program,"size":20},                           items of inputs: an item's value is the array of them, its key the group
  *    "stop":{"count":program},"top":{"keep":program},            evaluated once, when a job is made, over null
  *    "mirror":{"firestore":{…}},                                 readers that go outwards
- *    "legs":[{"each":"record","stages":[STAGE…],"timeout_s":60,"attempts":3,"backoff_ms":[500,8000],"resources":{"gpu":1},
+ *    "legs":[{"each":"record","stages":[STAGE…],"timeout_s":60,"attempts":3,"backoff_ms":[500,8000],"jitter":true,"resources":{"gpu":1},
  *             "marks":{"score":program,"hit":program}}]}         of a record leg: evaluated over each record's result
  *
  *   STAGE  {"stage":kind,"name":"fit","with":{what the kind takes},"when":program,"else":program,"timeout_us":n,
@@ -57,6 +57,7 @@ struct leg {
     int64_t timeout_us;       /* from the moment its crew has the task; default 60 s */
     uint32_t attempts;        /* tries before the item fails; default 3 */
     int64_t backoff_min_us, backoff_max_us;    /* wait before the second attempt, doubling up to the second figure */
+    bool steady;              /* these very waits; else by chance down to half of them */
     struct need needs[LEG_NEEDS_MAX];          /* resources it takes while at work */
     size_t needs_count;
 };

@@ -35,7 +35,7 @@ static int64_t backoff(const struct leg *leg, uint32_t tries, uint64_t random)
         wait *= 2;
     if (wait > leg->backoff_max_us)
         wait = leg->backoff_max_us;
-    return wait / 2 + (int64_t)(random % (uint64_t)(wait / 2 + 1));
+    return leg->steady ? wait : wait / 2 + (int64_t)(random % (uint64_t)(wait / 2 + 1));
 }
 
 static void failed(const struct outcome *outcome, struct event *ret)

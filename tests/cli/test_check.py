@@ -52,6 +52,15 @@ class Check(unittest.TestCase):
             self.assertIn(want, have)
         self.assertIn('10 mistakes in', ended.stderr)
 
+    def test_what_is_found_late_has_its_place_too(self):
+        with tempfile.NamedTemporaryFile('w', suffix='.yaml') as file:
+            file.write('pipeline: p\nstages:\n  - jq: .a\n  - firestore: { project: x, job: one }\n')
+            file.flush()
+            ended = rivulet('check', file.name)
+        self.assertEqual(ended.returncode, 1)
+        self.assertEqual([(line, column) for _, line, column, _ in PLACE.findall(ended.stderr)], [('4', '5')], ended.stderr)
+        self.assertIn('COLLECTION/DOCUMENT', ended.stderr)
+
     def test_a_caret_stands_under_the_place(self):
         ended = rivulet('check', os.path.join(HERE, 'ten_mistakes.yaml'))
         lines = ended.stderr.split('\n')
