@@ -166,10 +166,12 @@ static int open_service(struct serve *serve, struct problem *problem)
 {
     const struct settings *settings = &serve->settings;
     struct service_settings options = {
-        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir, .trips = serve->host.trips, .asker = serve->host.asker,
+        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
+        .trips = serve->host.trips, .asker = serve->host.asker, .webhooks = serve->webhooks, .mirror = serve->mirror,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
-        .accept_text = settings->accept_text, .webhooks = serve->webhooks, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins, .log = settings->log, .facts = facts, .facts_data = serve};
+        .accept_text = settings->accept_text, .keys_file = settings->keys_file, .keys = settings->keys, .origins = settings->origins,
+        .log = settings->log, .facts = facts, .facts_data = serve};
     if (settings->accept_text)
         options.params = BYTES("{\"text\":true}");
     if (settings->heartbeat_s < 15)

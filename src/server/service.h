@@ -17,6 +17,7 @@
 #include "store/store.h"
 
 struct service;
+struct mirror;
 struct webhooks;
 
 /* What the workers and the catalogue are at this moment; told by /health and /stats. Texts are borrowed until the next turn. */
@@ -45,6 +46,7 @@ struct service_settings {
     struct bytes params;            /* JSON object for the stages of jobs that say none, or empty */
     struct bytes owner;             /* of the jobs; empty = "local" */
     struct webhooks *webhooks;      /* readers/webhook.h; borrowed; NULL = a job that asks for one is refused */
+    struct mirror *mirror;          /* readers/mirror.h; borrowed; for its numbers; may be NULL */
     struct crew *trips;             /* whom a hook wakes (trip/trips.h); NULL = nobody */
     /* limits */
     int64_t max_body_bytes;         /* of a request; LIMIT_HTTP_BODY_BYTES */

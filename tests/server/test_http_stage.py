@@ -119,6 +119,15 @@ class HttpStage(unittest.TestCase):
         self.assertTrue(all(call['headers']['X-Item'] == call['path'].rsplit('/', 1)[1] for call in self.side.calls))
         self.assertEqual(document['usage']['calls'], 20)
 
+    def test_calls_and_pauses_are_counted(self):
+        self.begin(lambda call: {'status': 429, 'headers': {'Retry-After-Ms': '20'}} if call['number'] == 0 else None,
+                   lambda side: pipeline(stage(side, common={'concurrency': 1})))
+        self.run_job([{'n': n} for n in range(5)])
+        numbers = dict(line.rsplit(' ', 1) for line in self.server.get('/metrics').body().decode().split('\n') if line and line[0] != '#')
+        told = {name: int(numbers[name]) for name in ('rivulet_calls_total{outcome="2xx"}', 'rivulet_calls_total{outcome="4xx"}', 'rivulet_pauses_total',
+                                                      'rivulet_calls_open', 'rivulet_calls_waiting', 'rivulet_paused')}
+        self.assertEqual(list(told.values()), [5, 1, 1, 0, 0, 0])
+
     def test_one_429_pauses_all_and_costs_no_attempt(self):
         """Twenty calls at once are refused together: everybody waits, one goes to see, and then the others follow."""
         pause_s = wait_s = 0.4

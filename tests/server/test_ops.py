@@ -145,7 +145,9 @@ class Metrics(Case):
         before = self.metrics(server)
         for family in ('rivulet_items_pending', 'rivulet_oldest_pending_seconds', 'rivulet_items', 'rivulet_jobs', 'rivulet_leg_seconds', 'rivulet_streams',
                        'rivulet_frames_delivered', 'rivulet_stream_lag_events', 'rivulet_slow_readers_closed', 'rivulet_fsync_seconds',
-                       'rivulet_outcomes_fenced', 'process_resident_memory_bytes', 'process_open_fds', 'rivulet_http_requests'):
+                       'rivulet_outcomes_fenced', 'process_resident_memory_bytes', 'process_open_fds', 'rivulet_http_requests',
+                       'rivulet_records', 'rivulet_calls', 'rivulet_calls_open', 'rivulet_calls_waiting', 'rivulet_pauses', 'rivulet_paused',
+                       'rivulet_readers_behind', 'rivulet_webhooks', 'rivulet_mirror'):
             self.assertIn(family, before.types)
         self.assertEqual(before['rivulet_items_total{outcome="done"}'], 0)
         batch = server.post('/process-batch', [image(), image(fail='broken'), image(content=b'no image', media='text/plain')]).json()

@@ -2,8 +2,11 @@
 
 #include "base/histogram.h"
 #include "base/json.h"
+#include "readers/mirror.h"
+#include "readers/webhook.h"
 #include "server/journal.h"
 #include "server/stream/stream.h"
+#include "trip/trips.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -33,6 +36,8 @@ void metrics_seen(struct metrics *metrics, const struct job *job, const struct r
         metrics->items_retried++;
         seen_trouble(metrics, row);
         break;
+    case EVENT_RECORD_DONE: metrics->records_done++; break;
+    case EVENT_RECORD_FAILED: metrics->records_failed++; break;
     case EVENT_JOB_ENDED:
         metrics->jobs_ended[job->status]++;
         metrics->items_skipped += (uint64_t)job->counts.skipped;
@@ -163,6 +168,9 @@ static void put_work(struct buf *ret, struct service *service)
     sample(ret, "rivulet_items_total", "outcome", "done", metrics->items_done);
     sample(ret, "rivulet_items_total", "outcome", "failed", metrics->items_failed);
     sample(ret, "rivulet_items_total", "outcome", "skipped", metrics->items_skipped);
+    family(ret, "rivulet_records", "counter", NULL, "Records of items that ended, by what became of them; failed ones may have been dropped on purpose.");
+    sample(ret, "rivulet_records_total", "outcome", "done", metrics->records_done);
+    sample(ret, "rivulet_records_total", "outcome", "failed", metrics->records_failed);
     counter(ret, "rivulet_item_retries", "Attempts that failed and are made again.", metrics->items_retried);
     family(ret, "rivulet_jobs", "gauge", NULL, "Jobs that have not ended, by state.");
     for (int status = JOB_PENDING; status <= JOB_RUNNING; status++)
@@ -191,6 +199,51 @@ static void put_workers(struct buf *ret, struct service *service)
         snprintf(label, sizeof label, "leg=\"%zu\"", i);
         put_histogram(ret, "rivulet_leg_seconds", label, &numbers.legs[i]);
     }
+}
+
+static void put_outcome(struct buf *ret, const char *name, const char *outcome, uint64_t number)
+{
+    sample(ret, name, "outcome", outcome, number);
+}
+
+static void put_trips(struct buf *ret, struct service *service)
+{
+    static const char *const classes[] = {NULL, NULL, "2xx", "3xx", "4xx", "5xx"}, *name = "rivulet_calls_total";
+    if (!service->settings.trips)
+        return;
+    struct trips_numbers numbers = trips_numbers(service->settings.trips);
+    family(ret, "rivulet_calls", "counter", NULL, "Calls of pipelines that ended, by class of status, or by what ended them.");
+    for (int i = 2; i < 6; i++)
+        put_outcome(ret, name, classes[i], numbers.answers[i]);
+    put_outcome(ret, name, "network", numbers.broken);
+    put_outcome(ret, name, "timeout", numbers.late);
+    put_outcome(ret, name, "refused", numbers.refused);
+    gauge(ret, "rivulet_calls_open", NULL, "Calls of pipelines that are under way.", (int64_t)numbers.limiters.going);
+    gauge(ret, "rivulet_calls_waiting", NULL, "Calls that wait for their turn: for a place, a rate, or a pause to end.", (int64_t)numbers.limiters.line);
+    counter(ret, "rivulet_pauses", "Pauses that an answer such as 429 began, for all who call the same address.", numbers.limiters.pauses);
+    gauge(ret, "rivulet_paused", NULL, "Addresses that are not called now, or by one call only that goes to see.", (int64_t)numbers.limiters.paused);
+}
+
+/* Jobs of which something has still to be sent are behind; those that are idle are not. */
+static void put_outward(struct buf *ret, struct service *service)
+{
+    struct webhook_numbers hooks = {0};
+    struct mirror_numbers mirror = {0};
+    if (service->settings.webhooks)
+        hooks = webhooks_numbers(service->settings.webhooks);
+    if (service->settings.mirror)
+        mirror = mirror_numbers(service->settings.mirror);
+    family(ret, "rivulet_readers_behind", "gauge", NULL, "Jobs of which something has still to be sent, by the reader that goes outwards.");
+    sample(ret, "rivulet_readers_behind", "reader", "webhook", hooks.jobs.line + hooks.jobs.work + hooks.jobs.later);
+    sample(ret, "rivulet_readers_behind", "reader", "firestore", mirror.line + mirror.work + mirror.later);
+    family(ret, "rivulet_webhooks", "counter", NULL, "Webhooks, by what became of them; failed ones are tried again.");
+    put_outcome(ret, "rivulet_webhooks_total", "arrived", hooks.arrived);
+    put_outcome(ret, "rivulet_webhooks_total", "failed", hooks.failed);
+    put_outcome(ret, "rivulet_webhooks_total", "given_up", hooks.given_up);
+    family(ret, "rivulet_mirror", "counter", NULL, "Commits of the Firestore mirror, those that are made again, and jobs that it gave up.");
+    put_outcome(ret, "rivulet_mirror_total", "commits", mirror.commits);
+    put_outcome(ret, "rivulet_mirror_total", "retries", mirror.retries);
+    put_outcome(ret, "rivulet_mirror_total", "given_up", mirror.given_up);
 }
 
 static void put_log(struct buf *ret, struct service *service)
@@ -237,6 +290,8 @@ void metrics_render(struct service *service, struct buf *ret)
 {
     put_work(ret, service);
     put_workers(ret, service);
+    put_trips(ret, service);
+    put_outward(ret, service);
     put_log(ret, service);
     put_readers(ret, service);
     put_process(ret, service);

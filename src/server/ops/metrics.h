@@ -9,6 +9,7 @@ struct metrics {
     uint64_t answers[6];                      /* HTTP answers begun, by the first digit of their status */
     uint64_t jobs_created, jobs_ended[JOB_STATUS_COUNT];
     uint64_t items_done, items_failed, items_skipped, items_retried;
+    uint64_t records_done, records_failed;    /* failed: or dropped */
     uint64_t crashes, timeouts;               /* workers that ended, or were ended, over an item */
 };
 
