@@ -98,8 +98,8 @@ def settings(collector, model):
 
 
 def begin(server, urls, **params):
-    """The id of a new job."""
-    body = {'items': [{'urls': urls}], 'params': {**CAMPAIGN, **params}}
+    """The id of a new job. One document of very many addresses would take its program too long."""
+    body = {'items': [{'urls': urls}] if len(urls) <= 5000 else urls, 'params': {**CAMPAIGN, **params}}
     answer = server.ask('POST', '/v1/jobs?pipeline=profiles', json.dumps(body).encode(), {'Content-Type': 'application/json'})
     assert answer.status == 202, answer.body()
     return answer.json()['id']
