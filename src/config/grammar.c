@@ -317,7 +317,7 @@ static const struct shape input_shape = {"input", input_keys};
 static const struct key batch_keys[] = {
     {"by", KEY_PROGRAM, "of an input: its group; a batch holds inputs of one group. `$batch.group` is its name"},
     {"size", KEY_WHOLE, "inputs in one batch", .min = 1, .max = 100000, .required = true},
-    {"in_flight", KEY_WHOLE, "batches of one job at once", .min = 1, .max = 1000},
+    {"in_flight", KEY_WHOLE, "batches of one job under way at once, those that wait for a remote side too", .min = 1, .max = 1000},
     {0},
 };
 static const struct shape batch_shape = {"batch", batch_keys, "size"};

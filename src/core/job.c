@@ -49,7 +49,7 @@ bool item_ended(const struct item *item)
 
 bool item_holds_slot(const struct job *job, const struct item *item)
 {
-    return item->state == ITEM_RUNNING || (job->ordered && (item->state == ITEM_WAITING || item->state == ITEM_BACKOFF));
+    return item->state == ITEM_RUNNING || item->state == ITEM_WAITING || (job->ordered && item->state == ITEM_BACKOFF);
 }
 
 /* ---- one item changes its state: counts and slots follow, here and nowhere else ---- */

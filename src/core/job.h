@@ -8,7 +8,7 @@
 enum item_state {
     ITEM_PENDING,     /* added, never started */
     ITEM_RUNNING,     /* a worker has it; holds a slot */
-    ITEM_WAITING,     /* the remote side works; holds no slot unless the job is ordered */
+    ITEM_WAITING,     /* the remote side works; holds its slot: in_flight bounds what is open over there */
     ITEM_BACKOFF,     /* another attempt at due_at; holds no slot unless the job is ordered */
     ITEM_DONE,
     ITEM_FAILED,

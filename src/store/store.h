@@ -191,7 +191,7 @@ enum { STORE_ACCEPTED, STORE_FENCED, STORE_STEPPED };
 int store_finish(struct store *store, struct token token, const struct outcome *outcome, struct claim *ret_next);
 
 /* A word of an item that goes on; the same fence. STORE_ACCEPTED or STORE_FENCED.
- * store_waiting: the remote side works: the item gives its slot back until its outcome. `remote` (JSON, ≤ LIMIT_REMOTE_BYTES) comes back with the claim of
+ * store_waiting: the remote side works: the item keeps its slot, so that in_flight bounds what is open over there. `remote` (JSON, ≤ LIMIT_REMOTE_BYTES) comes back with the claim of
  * a later attempt, and after a restart, when the item is adopted with the attempt that it has.
  * store_record: one record of a leg has ended: whoever goes on with the leg after a crash or a retry does not do it again. */
 int store_waiting(struct store *store, struct token token, struct bytes remote, struct bytes usage);

@@ -43,6 +43,7 @@ static void move(struct sim *sim, struct model_job *job, struct model_item *item
     ++*places[to];
     job->running += (to == MODEL_RUNNING) - (item->state == MODEL_RUNNING);
     sim->model.running += (to == MODEL_RUNNING) - (item->state == MODEL_RUNNING && item->epoch == sim->model.epoch);
+    job->waiting += (to == MODEL_WAITING) - (item->state == MODEL_WAITING);
     job->backing_off += (to == MODEL_BACKOFF) - (item->state == MODEL_BACKOFF);
     item->state = to;
 }
@@ -184,8 +185,7 @@ static void see_started(struct sim *sim, struct model_job *job, struct model_ite
     item->epoch = row->epoch;
     if (!sim->temper.pools && !sim->temper.trips)    /* else some wait between two legs, without a worker */
         RULE(sim->model.running <= sim->temper.slots, "more run than there are workers");
-    if (!sim->temper.trips || !text_is(row, "why", "restart"))    /* who comes back from a remote side takes its slot again, free or not */
-        RULE(job->running + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
+    RULE(job->running + job->waiting + (job->ordered ? job->backing_off : 0) <= job->in_flight, "too many are in flight");
     for (int64_t n = 0; job->ordered && n < row->item; n++)
         RULE(ended(&job->items[n]), "an ordered job starts an item before the one ahead has ended");
     owner_served(sim, job, row);

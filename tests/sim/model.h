@@ -48,7 +48,7 @@ struct model_job {
     bool fatal;                   /* an item failed that takes the whole job with it */
     bool deleting;                /* somebody asked for that in this opening: it need not be found */
     struct model_item *items;     /* owned */
-    int64_t total, items_room, next, running, backing_off;
+    int64_t total, items_room, next, running, waiting, backing_off;
     struct counts counts;
     int64_t stats_count;
     double stats_sum;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* Calls that leave the machine: some begin work at a remote side and wait for it, others go over the records of their item, one by one. Who waits
- * takes no slot. */
+ * takes no slot of the crew. */
 struct trip {
     struct happening word;
     struct list link;             /* in sim.trip_list */
