@@ -41,7 +41,7 @@ unit: build     ## the unit tests; T=PART for those whose file or name contains 
 	@$(B)/unit $(T)
 
 quick: build    ## in seconds: build, unit tests, layers, a few lives of the simulator
-	@$(call told,$(B)/unit)
+	@$(call told,$(B)/unit --quick)
 	@$(call told,python3 tools/layers.py)
 	@if [ -x $(B)/sim ]; then $(call told,$(B)/sim --seeds $(QUICK_SEEDS)); fi
 

@@ -41,7 +41,6 @@
 #define LIMIT_JOB_READERS 4                        /* readers that have to see one job: there are two kinds */
 
 /* Results by key, and readers that go outwards. */
-#define LIMIT_CACHE_KEYS 64                        /* results asked for at a time: bounds the answer at 4 MiB */
 #define LIMIT_CACHE_BYTES (256LL * 1024 * 1024)    /* bytes of all results on disk; the first to expire go first */
 #define LIMIT_CACHE_ROW_BYTES 128                  /* what a result takes on disk besides its value, roughly: bounds how many small ones there are */
 #define LIMIT_CACHE_MEMORY_BYTES (4 * 1024 * 1024) /* bytes of the results written last: they are found before they are on disk */

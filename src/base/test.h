@@ -1,5 +1,7 @@
 /* The unit tests' own words: TEST(a_sentence) { CHECK(...); }. A test registers itself before main; `unit [PART]` runs those
- * whose file or name contains PART and ends with "N passed, N failed". A failed CHECK ends its test, not the run. */
+ * whose file or name contains PART and ends with "N passed, N failed". A failed CHECK ends its test, not the run.
+ * TEST_SLOW is for those that take a tenth of a second of processor time and more (they compile jq programs, start workers, fill disks): `unit --quick`
+ * leaves them out, `unit --times` says what each took. */
 #pragma once
 #include "base/bytes.h"
 #include <setjmp.h>
@@ -8,6 +10,7 @@
 struct test {
     const char *name, *file;
     void (*run)(void);
+    bool slow;
     struct test *next;
 };
 
@@ -15,11 +18,13 @@ void test_register(struct test *test);
 _Noreturn void test_fail(const char *file, int line, const char *what);
 void test_note(const char *format, ...) __attribute__((format(printf, 1, 2)));    /* printed if the test fails */
 
-#define TEST(sentence)                                                                              \
+#define TEST(sentence) TEST_MADE(sentence, false)
+#define TEST_SLOW(sentence) TEST_MADE(sentence, true)
+#define TEST_MADE(sentence, slow)                                                                   \
     static void sentence(void);                                                                     \
     __attribute__((constructor)) static void register_##sentence(void)                              \
     {                                                                                               \
-        static struct test test = {#sentence, __FILE__, sentence, NULL};                            \
+        static struct test test = {#sentence, __FILE__, sentence, slow, NULL};                            \
         test_register(&test);                                                                       \
     }                                                                                               \
     static void sentence(void)

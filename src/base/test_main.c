@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 
 static struct test *first, **last = &first;
 static jmp_buf escape;
@@ -39,20 +40,33 @@ static bool passes(struct test *test)
     return true;
 }
 
+static double cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
 int main(int argc, char **argv)
 {
     int passed = 0, failed = 0;
-    const char *part = argc > 1 ? argv[1] : "";
+    bool quick = argc > 1 && !strcmp(argv[1], "--quick"), times = argc > 1 && !strcmp(argv[1], "--times");
+    const char *part = argc > 1 + (quick || times) ? argv[1 + (quick || times)] : "";
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (struct test *test = first; test; test = test->next) {
         if (!strstr(test->file, part) && !strstr(test->name, part))
             continue;
+        if (quick && test->slow)
+            continue;
+        double before = cpu_ms();
         if (passes(test)) {
             passed++;
         } else {
             printf("FAILED %s (%s)\n", test->name, test->file);
             failed++;
         }
+        if (times)
+            printf("%8.1f ms  %s (%s)\n", cpu_ms() - before, test->name, test->file);
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0 || passed == 0;

@@ -46,7 +46,7 @@ static void check_mistake(const char *yaml, int line, int column, const char *pa
     mistakes_done(&mistakes);
 }
 
-TEST(stages_of_workers_join_into_one_leg)
+TEST_SLOW(stages_of_workers_join_into_one_leg)
 {
     check_stages("  - jq: .a\n    timeout: 2s\n    retry: 5\n  - name: again\n    jq: .b\n    timeout: 1500ms\n",
                  "{\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".a\"}},{\"stage\":\"jq\",\"with\":{\"program\":\".b\"},\"name\":\"again\"}],"
@@ -87,7 +87,7 @@ TEST(a_stage_that_leaves_ends_its_leg)
                  ",{\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".\"},\"name\":\"jq-2\"}]," LEG_END);
 }
 
-TEST(between_split_and_gather_are_legs_of_each_record)
+TEST_SLOW(between_split_and_gather_are_legs_of_each_record)
 {
     check_stages("  - split: .[]\n  - jq: .a\n  - llm: {model: m, prompt: hello}\n    concurrency: 4\n  - jq: .b\n  - gather:\n",
                  "{\"stages\":[{\"stage\":\"split\",\"with\":{\"program\":\".[]\"}}]," LEG_END
@@ -97,7 +97,7 @@ TEST(between_split_and_gather_are_legs_of_each_record)
                  ",{\"stages\":[\"gather\"]," LEG_END);
 }
 
-TEST(marks_go_to_the_last_records_and_the_result_to_a_tail)
+TEST_SLOW(marks_go_to_the_last_records_and_the_result_to_a_tail)
 {
     check_text("pipeline: p\nparams: {n: integer!}\ntop: {by: .s, keep: 5}\nstop: {when: .s > 1, count: $params.n}\nresult: '{a: .}'\nstats: {n: length}\n"
                "stages: [{split: '.[]'}, {jq: .a}, gather]\n",
@@ -115,7 +115,7 @@ TEST(without_records_the_tail_marks_too)
                ",{\"stages\":[{\"stage\":\"tail\",\"with\":{\"score\":\".s\"}}]," LEG_END "]}");
 }
 
-TEST(what_is_said_at_the_top_is_made_of_units_and_types)
+TEST_SLOW(what_is_said_at_the_top_is_made_of_units_and_types)
 {
     check_text("version: 1\npipeline: p\nstages: [noop]\ndeadline: 1h\nmax_cost: 2.50\nbatch: {by: .g, size: 20, in_flight: 10}\n"
                "params: {name: string!, top: {type: integer, default: 50}}\nvars: {a: [1, x]}\nresult_key: r\n"
@@ -146,7 +146,7 @@ TEST(texts_of_the_environment_are_looked_up_at_once_and_secrets_never)
     unsetenv("RIVULET_TEST_MODEL");
 }
 
-TEST(common_keys_have_their_canonical_names)
+TEST_SLOW(common_keys_have_their_canonical_names)
 {
     check_stages("  - http: {post: 'https://h', auth: {bearer: !env T}}\n    when: .a\n    else: .b\n    timeout: 500ms\n"
                  "    retry: {attempts: 2, on: [429, 5xx, network], backoff: 1s..30s, jitter: false}\n    rate: {requests: 500/min, tokens: 200k/min}\n"
@@ -166,7 +166,7 @@ TEST(canonical_text_goes_through_as_it_is)
 
 #define HEAD "pipeline: p\nstages:\n"
 
-TEST(each_mistake_is_told_where_it_is)
+TEST_SLOW(each_mistake_is_told_where_it_is)
 {
     check_mistake(HEAD "  - jqq: .a\n", 3, 5, "no stage kind \"jqq\", did you mean \"jq\"?");
     check_mistake(HEAD "  - jq: .a\n    timout: 5s\n", 4, 5, "did you mean \"timeout\"?");

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ASK_INPUTS = 512, ASK_BYTES = 48 * 1024, TELL_ITEMS = 2048 };
+enum { ASK_US = 60 * 1000 * 1000, ASK_INPUTS = 512, ASK_BYTES = 48 * 1024, TELL_ITEMS = 2048 };
 
 /* ---- what the pipeline says ---- */
 
@@ -44,7 +44,7 @@ static char *stages_of(struct json_object *input, struct json_object *batch, str
     buf_init(&stages, 2 * LIMIT_BODY_BYTES);
     buf_text(&stages, "[{\"stage\":\"jq\",\"with\":{\"program\":");
     json_bytes(&stages, buf_bytes(&program));
-    buf_text(&stages, "}}]");
+    buf_print(&stages, ",\"time_limit_us\":%d}}]", ASK_US);      /* one document may hold a hundred thousand inputs */
     return buf_take(&stages, NULL);
 }
 
@@ -336,7 +336,8 @@ static void ask(struct batches *batches)
 {
     struct buf value BUF_OWNED;
     const struct item_spec *input = &batches->inputs[batches->at];
-    struct ask_want want = {.stages = bytes_of(batches->stages), .variables = bytes_of(batches->variables), .input_fd = -1};
+    struct ask_want want = {.stages = bytes_of(batches->stages), .variables = bytes_of(batches->variables), .input_fd = -1,
+                            .timeout_us = 2 * ASK_US};
     buf_init(&value, LIMIT_FRAME_BYTES);
     batches->asking = 1;
     if (input->has_blob) {

@@ -89,6 +89,14 @@ static int column_of(struct bytes line, struct bytes sentence)
     return memmem(line.at + after, line.count - after, name.at, name.count) ? 0 : (int)at + 1;
 }
 
+static int number_at(struct bytes text)
+{
+    int number = 0;
+    for (size_t i = 0; i < text.count && text.at[i] >= '0' && text.at[i] <= '9' && number < 100000000; i++)
+        number = 10 * number + text.at[i] - '0';
+    return number;
+}
+
 /* "jq: error: SENTENCE (Unix shell quoting issues?) at <top-level>, line N:\n…" */
 static void message_read(struct bytes message, struct bytes program, struct expr_place *ret_place, struct problem *problem)
 {
@@ -100,7 +108,7 @@ static void message_read(struct bytes message, struct bytes program, struct expr
         sentence = (struct bytes){sentence.at + 11, sentence.count - 11};
     sentence = bytes_trim(bytes_cut(&sentence, '\n'));
     if (mark) {
-        int last = lines_of(program), line = (int)strtol(mark + 7, NULL, 10) - 1;
+        int last = lines_of(program), line = number_at((struct bytes){mark + 7, message.count - (size_t)(mark + 7 - message.at)}) - 1;
         at_end = line > last;
         place.line = line < 1 ? 1 : at_end ? last : line;
         place.column = at_end ? 0 : column_of(line_of(program, place.line), sentence);

@@ -31,7 +31,7 @@ static const char *run(const char *program, const char *input, const char *varia
     return text;
 }
 
-TEST(a_program_sees_its_input_and_the_variables)
+TEST_SLOW(a_program_sees_its_input_and_the_variables)
 {
     CHECK_TEXT(run(".a", "{\"a\":[1,\"x\"]}", ""), "[1,\"x\"]");
     CHECK_TEXT(run("$params.top + $now", "null", "{\"params\":{\"top\":50},\"now\":2}"), "52");
@@ -56,7 +56,7 @@ TEST(all_outputs_become_one_array_and_a_program_runs_many_times)
     expr_free(expr);
 }
 
-TEST(what_lies_outside_is_out_of_reach)
+TEST_SLOW(what_lies_outside_is_out_of_reach)
 {
     setenv("RIVULET_TEST_SECRET", "hush", 1);
     CHECK_TEXT(run("[$ENV, env]", "1", ""), "[{},{}]");
@@ -70,7 +70,7 @@ TEST(what_lies_outside_is_out_of_reach)
     CHECK(!compiled("import \"a\" as a; .") && problem_is(&problem));
 }
 
-TEST(a_wrong_program_is_told_with_its_line)
+TEST_SLOW(a_wrong_program_is_told_with_its_line)
 {
     struct expr_place place;
     struct { const char *program, *sentence; int line, column; } wrong[] = {
@@ -93,7 +93,7 @@ TEST(a_wrong_program_is_told_with_its_line)
     CHECK(!compiled(".a\n| ]\n| .b") && strstr(problem.text, "unexpected"));
 }
 
-TEST(errors_of_any_kind_become_a_sentence)
+TEST_SLOW(errors_of_any_kind_become_a_sentence)
 {
     CHECK_TEXT(run(".a", "1", ""), "Cannot index number with string \"a\"");
     CHECK_TEXT(run("error(\"no \" + .)", "\"x\"", ""), "no x");
@@ -105,7 +105,7 @@ TEST(errors_of_any_kind_become_a_sentence)
     CHECK_TEXT(run(".", "1", "[1"), "the object of variables is no JSON at byte 2");
 }
 
-TEST(deep_input_and_deep_output_are_refused)
+TEST_SLOW(deep_input_and_deep_output_are_refused)
 {
     char deep[2 * 100000 + 1];
     memset(deep, '[', 100000);
@@ -115,7 +115,7 @@ TEST(deep_input_and_deep_output_are_refused)
     CHECK_TEXT(run("reduce range(100) as $i (1; [.])", "1", ""), "the output is nested more than 32 deep");
 }
 
-TEST(an_endless_program_is_ended_and_can_run_again)
+TEST_SLOW(an_endless_program_is_ended_and_can_run_again)
 {
     BUF_OWNED struct buf out;
     buf_init(&out, 1 << 14);
@@ -145,7 +145,7 @@ TEST(an_output_beyond_its_room_is_refused)
     expr_free(expr);
 }
 
-TEST(numbers_are_doubles)
+TEST_SLOW(numbers_are_doubles)
 {
     CHECK_TEXT(run(".", "9007199254740991", ""), "9007199254740991");
     CHECK_TEXT(run(".", "12345678901234567890", ""), "12345678901234567000");
@@ -168,7 +168,7 @@ static void *crowd(void *data)
     return good ? data : NULL;
 }
 
-TEST(many_threads_run_programs_of_their_own)
+TEST_SLOW(many_threads_run_programs_of_their_own)
 {
     pthread_t threads[6];
     for (size_t i = 0; i < 6; i++)
@@ -189,7 +189,7 @@ static const char *rendered(const char *text, bool url, const char *input)
     return run(buf_z(&program), input, "{\"id\":\"s/1\"}");
 }
 
-TEST(a_template_is_a_string_with_programs_in_it)
+TEST_SLOW(a_template_is_a_string_with_programs_in_it)
 {
     CHECK_TEXT(rendered("plain \"text\"\\n \t", false, "1"), "\"plain \\\"text\\\"\\\\n \\t\"");
     CHECK_TEXT(rendered("a \\(.x) b \\($id)", false, "{\"x\":[1]}"), "\"a [1] b s/1\"");
@@ -205,7 +205,7 @@ TEST(a_template_is_a_string_with_programs_in_it)
     CHECK_TEXT(problem.text, "the \\( at byte 3 of the template has no ) that ends it");
 }
 
-TEST(a_shelf_keeps_what_was_used_last)
+TEST_SLOW(a_shelf_keeps_what_was_used_last)
 {
     char program[32];
     struct expr_shelf *shelf = expr_shelf_new();

@@ -426,7 +426,7 @@ TEST(a_dropped_call_is_never_answered)
     CHECK_INT(answers, 0);
 }
 
-TEST(more_calls_than_go_at_once_wait_in_line)
+TEST_SLOW(more_calls_than_go_at_once_wait_in_line)
 {
     int answers = 0;
     char url[64];

@@ -230,7 +230,7 @@ static size_t from_base64url(struct bytes text, unsigned char *ret)
     return (size_t)EVP_DecodeBlock(ret, (unsigned char *)padded, (int)count) - missing;
 }
 
-TEST(a_service_account_signs_its_request_for_a_token)
+TEST_SLOW(a_service_account_signs_its_request_for_a_token)
 {
     EVP_PKEY *key = EVP_RSA_gen(2048);
     char *pem MEM_OWNED = pem_of(key);
@@ -265,7 +265,7 @@ static void ask(struct google_auth *auth, struct loop *loop)
         loop_turn(loop, true);
 }
 
-TEST(a_token_is_fetched_once_and_kept_for_most_of_its_time)
+TEST_SLOW(a_token_is_fetched_once_and_kept_for_most_of_its_time)
 {
     struct loop *loop;
     struct fetch *fetch;

@@ -325,7 +325,7 @@ static void turn_until_gone(int count)
     CHECK_INT(here.gone, before + count);
 }
 
-TEST(thousands_of_jobs_stand_in_line_and_few_are_under_way)
+TEST_SLOW(thousands_of_jobs_stand_in_line_and_few_are_under_way)
 {
     begin();
     here.wants = 1u << EVENT_JOB_ENDED;

@@ -11,7 +11,7 @@
 enum { PIPE_BYTES = 4096, LINES = 20000 };
 
 /* What the lines say when standard error is a pipe that nobody reads for a while. */
-TEST(a_journal_never_waits_and_says_how_much_it_dropped)
+TEST_SLOW(a_journal_never_waits_and_says_how_much_it_dropped)
 {
     int ends[2], kept = dup(STDERR_FILENO);
     struct loop *loop;

@@ -51,7 +51,7 @@ TEST(a_program_gets_the_value_and_gives_the_result)
                "What the program wrote to its standard output is no JSON value at byte 0 (stdout may be text too).");
 }
 
-TEST(no_shell_looks_at_arguments)
+TEST_SLOW(no_shell_looks_at_arguments)
 {
     CHECK_TEXT(run("{\"argv\":[\"echo\",\"$HOME; *\",7,{\"expr\":\"$item.name\"},{\"expr\":\".x\"}],\"stdout\":\"text\"}", "{\"x\":\"`ls`\"}"),
                "\"$HOME; * 7 a b `ls`\\n\"");
@@ -68,7 +68,7 @@ TEST(a_file_is_standard_input_from_its_beginning)
     close(fd);
 }
 
-TEST(the_environment_is_what_the_stage_names)
+TEST_SLOW(the_environment_is_what_the_stage_names)
 {
     setenv("RIVULET_TEST_SECRET", "hush", 1);
     CHECK_TEXT(run("{\"argv\":[\"sh\",\"-c\",\"env | cut -d= -f1 | grep -v -e ^_ -e PWD -e SHLVL | sort\"],\"stdout\":\"lines\",\"env\":{\"A\":\"1\"}}", "1"),
@@ -103,7 +103,7 @@ TEST(how_a_program_ends_decides_whether_it_is_tried_again)
     CHECK_TEXT(run("{\"argv\":[\"pwd\"],\"cwd\":\"/\",\"stdout\":\"text\"}", "1"), "\"/\\n\"");
 }
 
-TEST(much_on_every_pipe_does_not_lock_up)
+TEST_SLOW(much_on_every_pipe_does_not_lock_up)
 {
     char *value = malloc(1 << 20);
     memset(value, '1', (1 << 20) - 1);

@@ -31,7 +31,7 @@ static const char *run(const char *kind, const char *settings, const char *value
                                               .variables = BYTES("{\"params\":{\"n\":5},\"vars\":{\"v\":1}}")});
 }
 
-TEST(jq_makes_one_value_of_another)
+TEST_SLOW(jq_makes_one_value_of_another)
 {
     CHECK_TEXT(run("jq", "{\"program\":\".a + $params.n\"}", "{\"a\":2}"), "7");
     CHECK_TEXT(run("jq", "{\"program\":\". # all\"}", ""), "null");
@@ -45,7 +45,7 @@ TEST(jq_makes_one_value_of_another)
     CHECK_TEXT(outcome.error_type, "expression");
 }
 
-TEST(the_input_may_be_a_file)
+TEST_SLOW(the_input_may_be_a_file)
 {
     int fd = memfd_create("test", MFD_CLOEXEC);
     CHECK(fd >= 0 && write(fd, "[1,\n2]", 6) == 6);
@@ -58,7 +58,7 @@ TEST(the_input_may_be_a_file)
     close(fd);
 }
 
-TEST(split_takes_arrays_and_streams_alike)
+TEST_SLOW(split_takes_arrays_and_streams_alike)
 {
     CHECK_TEXT(run("split", "{\"program\":\".[]\"}", "[1,{\"a\":2}]"), "[1,{\"a\":2}]");
     CHECK_TEXT(run("split", "{\"program\":\".\"}", "[1,2]"), "[1,2]");
@@ -69,7 +69,7 @@ TEST(split_takes_arrays_and_streams_alike)
     CHECK_TEXT(run("split", "{\"program\":\".rows\"}", "{}"), "The program failed: split needs an array, and the program gives null.");
 }
 
-TEST(gather_orders_records)
+TEST_SLOW(gather_orders_records)
 {
     const char *records = "[{\"s\":1,\"k\":\"a\"},{\"s\":3,\"k\":\"b\"},{\"s\":2,\"k\":\"a\"}]";
     CHECK_TEXT(run("gather", "", records), records);
@@ -78,7 +78,7 @@ TEST(gather_orders_records)
     CHECK_TEXT(run("gather", "", "{}"), "The program failed: gather needs an array, not object.");
 }
 
-TEST(eval_looks_with_several_programs)
+TEST_SLOW(eval_looks_with_several_programs)
 {
     CHECK_TEXT(run("eval", "{\"programs\":{\"a\":\".x\",\"b c\":\".x + $params.n # b\",\"none\":\"empty\",\"many\":\"1, 2\"}}", "{\"x\":1}"),
                "{\"a\":1,\"b c\":6,\"none\":null,\"many\":1}");
@@ -89,7 +89,7 @@ TEST(eval_looks_with_several_programs)
     CHECK_TEXT(run("eval", "{}", "1"), "The stage eval was given no programs.");
 }
 
-TEST(eval_asks_when_first)
+TEST_SLOW(eval_asks_when_first)
 {
     const char *settings = "{\"programs\":{\"key\":\".k | ascii_downcase\",\"else\":\"{score: 0}\",\"when\":\".k\"}}";
     CHECK_TEXT(run("eval", settings, "{\"k\":\"A\"}"), "{\"when\":true,\"key\":\"a\"}");
@@ -98,7 +98,7 @@ TEST(eval_asks_when_first)
     CHECK_TEXT(run("eval", "{\"programs\":{\"key\":\"1\",\"when\":\"empty\"}}", "1"), "{\"when\":false}");
 }
 
-TEST(tail_ends_a_pipeline)
+TEST_SLOW(tail_ends_a_pipeline)
 {
     const char *settings = "{\"result\":\"{cards: .c}\",\"stats\":{\"accuracy\":\".a\",\"none\":\"null\"},\"score\":\".a / 2\",\"hit\":\".a > 5\"}";
     CHECK_TEXT(run("tail", settings, "{\"c\":[1,\"}\"],\"a\":8}"), "{\"cards\":[1,\"}\"]}");

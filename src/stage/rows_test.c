@@ -81,7 +81,7 @@ static const char *run(const char *settings, const char *file)
     return outcome.verdict == STAGE_DONE ? buf_z(&outcome.value) : outcome.error.text;
 }
 
-TEST(the_stage_rows_unwraps_and_counts_errors)
+TEST_SLOW(the_stage_rows_unwraps_and_counts_errors)
 {
     CHECK_TEXT(run("{\"as\":\"jsonl\"}", "{}\nx\n{}\n"), "[{},{\"error\":\"line 2 is no JSON at byte 0\",\"line\":2},{}]");
     CHECK_TEXT(run("{\"as\":\"jsonl\",\"errors\":\"fail\"}", "{}\nx\n{}\n"), "The file's line 2 is no JSON at byte 0.");

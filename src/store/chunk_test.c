@@ -43,7 +43,7 @@ static void take_big(struct live *live, int from, int count)
     }
 }
 
-TEST(what_is_beyond_the_budget_is_read_again_when_it_is_due)
+TEST_SLOW(what_is_beyond_the_budget_is_read_again_when_it_is_due)
 {
     begin();
     struct live *live = create("me", bench.one, 4, false);
@@ -57,7 +57,7 @@ TEST(what_is_beyond_the_budget_is_read_again_when_it_is_due)
     end();
 }
 
-TEST(items_of_an_open_job_start_before_they_are_durable_whatever_the_budget)
+TEST_SLOW(items_of_an_open_job_start_before_they_are_durable_whatever_the_budget)
 {
     begin();
     struct live *filler = create("ann", bench.one, 4, false);
@@ -75,7 +75,7 @@ TEST(items_of_an_open_job_start_before_they_are_durable_whatever_the_budget)
     end();
 }
 
-TEST(jobs_that_do_not_fit_together_all_get_on)
+TEST_SLOW(jobs_that_do_not_fit_together_all_get_on)
 {
     begin();
     struct live *jobs[4];
@@ -130,7 +130,7 @@ TEST(the_items_of_many_small_rows_come_back_after_a_restart)
     end();
 }
 
-TEST(many_jobs_that_wait_for_their_items_stay_within_the_budget_too)
+TEST_SLOW(many_jobs_that_wait_for_their_items_stay_within_the_budget_too)
 {
     enum { JOBS = 600 };               /* of one big row each: more than twice the budget */
     begin();

@@ -205,7 +205,7 @@ TEST(a_watcher_that_makes_news_itself_leaves_nobody_untold)
     end();
 }
 
-TEST(rows_that_left_the_tail_are_read_from_the_disk)
+TEST_SLOW(rows_that_left_the_tail_are_read_from_the_disk)
 {
     begin();
     struct live *live = live_ref(job("me", 200, 1));

@@ -140,7 +140,7 @@ TEST(pruning_removes_what_has_expired)
     end_on();
 }
 
-TEST(beyond_the_bound_those_that_expire_first_go_first)
+TEST_SLOW(beyond_the_bound_those_that_expire_first_go_first)
 {
     char value[1001];
     memset(value, '7', 1000);

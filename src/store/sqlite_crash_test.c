@@ -171,7 +171,7 @@ static uint64_t read_all(int64_t job)
     return seq - 1;
 }
 
-TEST(what_was_acknowledged_is_there_after_kill_9)
+TEST_SLOW(what_was_acknowledged_is_there_after_kill_9)
 {
     struct rng rng = {20};
     uint64_t acknowledged = 0, before = 0;
@@ -200,7 +200,7 @@ TEST(what_was_acknowledged_is_there_after_kill_9)
     desk_done(&desk);
 }
 
-TEST(a_prune_that_was_cut_off_is_finished_by_the_next_start)
+TEST_SLOW(a_prune_that_was_cut_off_is_finished_by_the_next_start)
 {
     desk_init(&desk);
     CHECK_INT(desk_open(&desk), 0);

@@ -102,7 +102,7 @@ TEST(nothing_is_claimed_while_the_disk_is_full)
     end();
 }
 
-TEST(nothing_is_claimed_while_too_many_bytes_wait_for_the_disk_and_their_end_is_told)
+TEST_SLOW(nothing_is_claimed_while_too_many_bytes_wait_for_the_disk_and_their_end_is_told)
 {
     begin();
     struct live *live = create("me", bench.one, 8, false);

@@ -292,13 +292,14 @@ static void record_over(struct run *run, const struct run_end *end)
     struct records *records = run->data;
     struct record_outcome told = {.record = run->record, .value = end->value, .blob = end->blob, .usage = end->usage};
     int64_t index = run->record;
-    char *value MEM_OWNED = run->owned;      /* what a stage passed on as it came is still the run's own */
+    char *owned = run->owned;      /* what a stage passed on as it came is still the run's own */
     run->owned = NULL;
     run_free(run);
     if (!end->done)
         record_failed(records, end, index);
     else if (!mark(records, &told))
         tell_done(records, &told);
+    free(owned);
 }
 
 /* A row that says itself that it is none (ROW_FAILED). */

@@ -66,7 +66,7 @@ static void secret_told(int count, struct bytes request, struct buf *ret)
     side_answer(ret, 401, "", "the key sekret-12345 is not known");
 }
 
-TEST(a_secret_goes_to_the_base_and_into_no_sentence)
+TEST_SLOW(a_secret_goes_to_the_base_and_into_no_sentence)
 {
     setenv("TRIPS_TEST_KEY", "sekret-12345", 1);
     bench_open(HTTP(",\"auth\":{\"bearer\":{\"$env\":\"TRIPS_TEST_KEY\"}}}}]"), secret_told);
@@ -101,7 +101,7 @@ static void bad_json(int count, struct bytes request, struct buf *ret)
     side_answer(ret, count == 0 ? 500 : 200, "", count == 0 ? "oh\nno" : "{\"cut\":");
 }
 
-TEST(what_may_be_tried_again_says_so)
+TEST_SLOW(what_may_be_tried_again_says_so)
 {
     bench_open(HTTP("}}],\"attempts\":9"), bad_json);
     go("{}");
@@ -113,7 +113,7 @@ TEST(what_may_be_tried_again_says_so)
     bench_close();
 }
 
-TEST(when_and_else_spare_the_call_and_use_stands_for_a_failure)
+TEST_SLOW(when_and_else_spare_the_call_and_use_stands_for_a_failure)
 {
     bench_open(HTTP("},\"when\":\".ask\",\"else\":\"{skipped: .ask}\",\"on_error\":{\"use\":{\"none\":true}}}],\"attempts\":1"), bad_json);
     go("{\"ask\":false}");
@@ -125,7 +125,7 @@ TEST(when_and_else_spare_the_call_and_use_stands_for_a_failure)
     bench_close();
 }
 
-TEST(into_puts_the_answer_into_the_input)
+TEST_SLOW(into_puts_the_answer_into_the_input)
 {
     bench_open(HTTP(",\"body\":\"{asked: .q}\",\"into\":\"fit\"},\"when\":\".ask\",\"else\":\"{skipped: .ask}\"}]"), echo);
     go("{\"q\":7,\"ask\":true}");
@@ -150,7 +150,7 @@ static void long_one(int count, struct bytes request, struct buf *ret)
     free(body);
 }
 
-TEST(a_long_answer_goes_through_a_worker_and_becomes_a_blob)
+TEST_SLOW(a_long_answer_goes_through_a_worker_and_becomes_a_blob)
 {
     bench_open(HTTP(",\"unwrap\":\".rows\"}}]"), long_one);
     go("{}");
@@ -162,7 +162,7 @@ TEST(a_long_answer_goes_through_a_worker_and_becomes_a_blob)
 
 /* ---- records ---- */
 
-TEST(records_go_one_by_one_and_come_together_in_order)
+TEST_SLOW(records_go_one_by_one_and_come_together_in_order)
 {
     bench_open(RECORDS "\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".n * 10\"}}," CALL "}]", echo);
     go("[ {\"n\":1}, {\"n\":2},{\"n\":3} ]");
@@ -190,7 +190,7 @@ static void moody(int count, struct bytes request, struct buf *ret)
         echo(count, request, ret);
 }
 
-TEST(a_record_that_fails_leaves_the_others_and_is_tried_again_where_that_may_help)
+TEST_SLOW(a_record_that_fails_leaves_the_others_and_is_tried_again_where_that_may_help)
 {
     bench_open(RECORDS "\"stages\":[" CALL SOON "}]", moody);
     go("[1,2,3]");
@@ -201,7 +201,7 @@ TEST(a_record_that_fails_leaves_the_others_and_is_tried_again_where_that_may_hel
     bench_close();
 }
 
-TEST(an_item_whose_records_all_fail_has_failed)
+TEST_SLOW(an_item_whose_records_all_fail_has_failed)
 {
     bench_open(RECORDS "\"stages\":[" CALL SOON "}]", moody);
     go("[2,2]");
@@ -211,7 +211,7 @@ TEST(an_item_whose_records_all_fail_has_failed)
     bench_close();
 }
 
-TEST(a_failure_drops_its_record_or_ends_the_item_or_the_job)
+TEST_SLOW(a_failure_drops_its_record_or_ends_the_item_or_the_job)
 {
     bench_open(RECORDS "\"stages\":[" CALL ",\"on_error\":\"drop_record\"}]", moody);
     go("[1,2]");
@@ -232,7 +232,7 @@ TEST(a_failure_drops_its_record_or_ends_the_item_or_the_job)
     bench_close();
 }
 
-TEST(a_record_that_a_later_stage_passes_on_is_what_the_stage_before_has_made)
+TEST_SLOW(a_record_that_a_later_stage_passes_on_is_what_the_stage_before_has_made)
 {
     bench_open(RECORDS "\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\"{n, made: true}\"}}," CALL ",\"when\":\".n > 9\"}]", echo);
     go("[{\"n\":1},{\"n\":2}]");
@@ -259,7 +259,7 @@ TEST(a_model_that_is_asked_once_more_is_asked_under_another_key)
     bench_close();
 }
 
-TEST(records_carry_their_marks_and_rows_that_failed_elsewhere_are_failed_records)
+TEST_SLOW(records_carry_their_marks_and_rows_that_failed_elsewhere_are_failed_records)
 {
     bench_open(RECORDS "\"marks\":{\"score\":\".\",\"hit\":\". > 1\"},\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".\"}}]", echo);
     go("[1,2,{\"$failed\":{\"error\":\"dead page\"},\"input\":{\"url\":\"u\"}}]");
@@ -287,7 +287,7 @@ static void never(int count, struct bytes request, struct buf *ret)
     side_answer(ret, 429, "Retry-After: 60\r\n", "");
 }
 
-TEST(a_stopped_item_is_gone_wherever_it_was)
+TEST_SLOW(a_stopped_item_is_gone_wherever_it_was)
 {
     bench_open(HTTP("}}]"), never);
     for (int i = 0; i < 4; i++)

@@ -38,7 +38,7 @@ static const char *run(const char *stages, const char *value)
     return run_on(stages, 1, (struct stage_task){.input_fd = -1, .value = bytes_of(value)});
 }
 
-TEST(stages_of_a_leg_hand_their_values_on)
+TEST_SLOW(stages_of_a_leg_hand_their_values_on)
 {
     CHECK_TEXT(run("[\"noop\",{\"stage\":\"jq\",\"with\":{\"program\":\".a + $vars.v\"}},{\"stage\":\"jq\",\"with\":{\"program\":\"[., 2]\"}}]", "{\"a\":1}"),
                "[2,2]");
@@ -51,7 +51,7 @@ TEST(stages_of_a_leg_hand_their_values_on)
     CHECK_TEXT(run("[{\"stage\":\"jq\",\"with\":{\"program\":\"null\"}},{\"stage\":\"jq\",\"with\":{\"program\":\"[.]\"}}]", "1"), "[null]");
 }
 
-TEST(when_leaves_a_stage_out)
+TEST_SLOW(when_leaves_a_stage_out)
 {
     CHECK_TEXT(run("[{\"stage\":\"jq\",\"when\":\".a\",\"with\":{\"program\":\"7\"}}]", "{\"a\":1}"), "7");
     CHECK_TEXT(run("[{\"stage\":\"jq\",\"when\":\".a\",\"with\":{\"program\":\"7\"}}]", "{\"b\":1}"), "{\"b\":1}");
@@ -59,7 +59,7 @@ TEST(when_leaves_a_stage_out)
     CHECK_TEXT(run("[{\"stage\":\"jq\",\"when\":\"error(\\\"x\\\")\"}]", "{\"b\":1}"), "The program failed: x.");
 }
 
-TEST(when_sees_a_file_that_is_json)
+TEST_SLOW(when_sees_a_file_that_is_json)
 {
     const char *stages = "[{\"stage\":\"noop\",\"when\":\".a == 1\"}]";
     int fd = memfd_create("test", MFD_CLOEXEC);

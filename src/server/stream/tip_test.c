@@ -216,7 +216,7 @@ TEST(all_who_wait_at_a_tip_get_what_a_feed_gives)
     end();
 }
 
-TEST(whoever_was_full_reads_what_was_kept_for_him_and_the_log_when_that_is_gone)
+TEST_SLOW(whoever_was_full_reads_what_was_kept_for_him_and_the_log_when_that_is_gone)
 {
     begin(120);
     here.readers[1].full = here.readers[2].full = true;
@@ -239,7 +239,7 @@ TEST(whoever_was_full_reads_what_was_kept_for_him_and_the_log_when_that_is_gone)
     end();
 }
 
-TEST(readers_that_are_full_and_leave_at_any_time_lose_nothing)
+TEST_SLOW(readers_that_are_full_and_leave_at_any_time_lose_nothing)
 {
     struct rng rng = {7};
     begin(ROUNDS);
