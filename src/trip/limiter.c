@@ -9,7 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FIRST_PAUSE_US = 1000000, WINDOW_MAX = 64 };
+enum { FIRST_PAUSE_US = 1000000, WINDOW_MAX = 64, SWEEP_AT = 1024 };
+#define FORGET_US (600 * 1000000LL)      /* a refusal that is so old says nothing any more */
 
 struct bucket {
     double level, room, per_us;    /* per_us 0 = without end */
@@ -21,6 +22,7 @@ struct limiter {
     char *name;
     int64_t concurrency;           /* 0 = any */
     struct bucket requests, tokens;
+    size_t users;                  /* limiter_of()s that have not been let go */
     size_t going;                  /* calls under way */
     struct list line;              /* limiter_place */
     struct timer timer;            /* when the first of the line may go */
@@ -35,6 +37,7 @@ struct limiter {
 
 struct limiters {
     uint64_t pauses;
+    size_t count, sweep_at;
     struct loop *loop;
     struct map names;
 };
@@ -43,7 +46,15 @@ struct limiters *limiters_new(struct loop *loop)
 {
     struct limiters *limiters = MEM_NEW(struct limiters);
     limiters->loop = loop;
+    limiters->sweep_at = SWEEP_AT;
     return limiters;
+}
+
+static void limiter_free(struct limiter *limiter)
+{
+    timer_stop(limiter->limiters->loop, &limiter->timer);
+    free(limiter->name);
+    free(limiter);
 }
 
 void limiters_free(struct limiters *limiters)
@@ -53,9 +64,7 @@ void limiters_free(struct limiters *limiters)
     size_t at = 0;
     for (struct limiter *limiter; (limiter = map_next(&limiters->names, &at));) {
         assert(list_empty(&limiter->line) && !limiter->going);
-        timer_stop(limiters->loop, &limiter->timer);
-        free(limiter->name);
-        free(limiter);
+        limiter_free(limiter);
     }
     map_done(&limiters->names);
     free(limiters);
@@ -71,7 +80,7 @@ static void bucket_fill(struct bucket *bucket, int64_t now_us)
 
 struct limiters_numbers limiters_numbers(const struct limiters *limiters)
 {
-    struct limiters_numbers numbers = {.pauses = limiters->pauses};
+    struct limiters_numbers numbers = {.pauses = limiters->pauses, .count = limiters->count};
     size_t at = 0;
     for (struct limiter *limiter; (limiter = map_next(&limiters->names, &at));) {
         numbers.paused += limiter->pause_us != 0;
@@ -105,17 +114,57 @@ static int64_t bucket_wait(struct bucket *bucket, double need, int64_t now_us)
     return bucket->level >= need ? 0 : (int64_t)((need - bucket->level) / bucket->per_us) + 1;
 }
 
+static bool is_full(struct bucket *bucket, int64_t now_us)
+{
+    return !bucket_wait(bucket, bucket->room, now_us);
+}
+
+/* A new one in its place would do all that this one does. */
+static bool is_idle(struct limiter *limiter, int64_t now_us)
+{
+    bool calm = !limiter->paused_us || now_us - limiter->until_us > FORGET_US;
+    return !limiter->users && !limiter->going && list_empty(&limiter->line) && calm && is_full(&limiter->requests, now_us) &&
+           is_full(&limiter->tokens, now_us);
+}
+
+/* Each time there are twice as many as were left, so that it costs nothing on the whole. */
+static void sweep(struct limiters *limiters, int64_t now_us)
+{
+    struct limiter **idle = mem_new(limiters->count * sizeof *idle);
+    size_t at = 0, count = 0;
+    for (struct limiter *limiter; (limiter = map_next(&limiters->names, &at));)
+        if (is_idle(limiter, now_us))
+            idle[count++] = limiter;
+    for (size_t i = 0; i < count; i++) {
+        map_take_text(&limiters->names, bytes_of(idle[i]->name));
+        limiter_free(idle[i]);
+    }
+    free(idle);
+    limiters->count -= count;
+    limiters->sweep_at = 2 * limiters->count > SWEEP_AT ? 2 * limiters->count : SWEEP_AT;
+}
+
+void limiter_let_go(struct limiter *limiter)
+{
+    if (limiter)
+        limiter->users--;
+}
+
 struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const struct limiter_spec *spec)
 {
     struct limiter *limiter = map_get_text(&limiters->names, name);
     int64_t now_us = loop_now_us(limiters->loop);
     if (!limiter) {
+        if (limiters->count >= limiters->sweep_at)
+            sweep(limiters, now_us);
+        limiters->count++;
         limiter = MEM_NEW(struct limiter);
         limiter->limiters = limiters;
         limiter->name = mem_copy(name.at, name.count);
         list_init(&limiter->line);
         map_set_text(&limiters->names, (struct bytes){limiter->name, name.count}, limiter);
     }
+    limiter->users++;
     if (spec->concurrency > 0)
         limiter->concurrency = spec->concurrency;
     limiter->careful |= spec->careful;

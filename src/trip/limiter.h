@@ -17,6 +17,7 @@ void limiters_free(struct limiters *limiters);
 struct limiters_numbers {
     uint64_t pauses;               /* that began because somebody refused a call */
     size_t paused;                 /* limiters that pause now, or that wait for the one call that goes to see */
+    size_t count;                  /* limiters that are held */
     size_t going, line;            /* calls under way, and in line */
 } limiters_numbers(const struct limiters *limiters);
 
@@ -26,8 +27,10 @@ struct limiter_spec {              /* 0 = says nothing: what another stage has s
     int64_t tokens, tokens_per_us;
     bool careful;                  /* the other side shuts out who is refused too often: refusals are spread, LIMIT_REFUSALS_FREE */
 };
-/* The limiter of that name ("llm https://api.example key-hash"), made when there is none; the newest word on each figure counts. Lives as long as `limiters`. */
+/* The limiter of that name ("llm https://api.example KEY"), made when there is none; the newest word on each figure counts. It stays until the caller
+ * lets it go, and then as long as it may matter: addresses come from inputs too, and there is no end of those. */
 struct limiter *limiter_of(struct limiters *limiters, struct bytes name, const struct limiter_spec *spec);
+void limiter_let_go(struct limiter *limiter);         /* NULL does nothing */
 
 struct limiter_place {             /* zeroed = not in line */
     struct list link;

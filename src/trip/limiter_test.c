@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "base/test.h"
 
+#include <stdio.h>
+
 struct world {
     struct loop *loop;
     struct limiters *limiters;
@@ -157,5 +159,24 @@ TEST(requests_go_at_their_rate_and_tokens_may_run_into_debt)
     CHECK(small.at_us - began_us >= 9000);
     limiter_give(&large.place, false, 0, 100);       /* it took less than was thought */
     limiter_give(&small.place, false, 0, -1);
+    world_end(&world);
+}
+
+TEST(limiters_that_nobody_needs_are_forgotten_and_the_others_are_not)
+{
+    struct world world = world_of(&(struct limiter_spec){0});
+    struct limiter *slow = limiter_of(world.limiters, BYTES("slow"), &(struct limiter_spec){.requests = 1, .requests_per_us = 3600000000});
+    struct call call = {0};
+    char name[32];
+    limiter_take(slow, &call.place, 0, went);
+    limiter_give(&call.place, false, 0, -1);
+    limiter_let_go(slow);
+    for (int i = 0; i < 10000; i++) {
+        snprintf(name, sizeof name, "https://host-%d.example", i);
+        limiter_let_go(limiter_of(world.limiters, bytes_of(name), &(struct limiter_spec){.requests = 100, .requests_per_us = 1000000}));
+    }
+    CHECK(limiters_numbers(world.limiters).count <= 1024);
+    CHECK(limiter_of(world.limiters, BYTES("llm https://api.example KEY"), &(struct limiter_spec){0}) == world.limiter);
+    CHECK(limiter_of(world.limiters, BYTES("slow"), &(struct limiter_spec){0}) == slow);
     world_end(&world);
 }

@@ -207,7 +207,8 @@ static void started(void *data, struct fetch_answer *answer)
 {
     struct remote_job *job = data;
     struct problem problem = {0};
-    job->step.limiter = NULL;      /* polls have the common one */
+    limiter_let_go(job->step.limiter);     /* polls have the common one */
+    job->step.limiter = NULL;
     if (answer->end != FETCH_ANSWERED || !accepted(job, answer->status)) {
         remote_job_fail_answer(job, answer, "starting it");
         return;
@@ -276,6 +277,7 @@ static void own_limiter(struct remote_job *job)
     buf_byte(&name, ' ');
     remote_job_value(json_get(job->with, "base"), &name);
     remote_job_value(json_get(job->with, "auth"), &name);
+    limiter_let_go(job->step.limiter);
     job->step.limiter = limiter_of(job->step.trips->limiters, buf_bytes(&name), &spec);
 }
 

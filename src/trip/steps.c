@@ -85,6 +85,7 @@ static void step_free(struct step *step)
 {
     if (step->kind->free)
         step->kind->free(step);
+    limiter_let_go(step->limiter);
     free(step->failure);
     free((char *)step->idempotency_key.at);
     free(step);
