@@ -100,7 +100,7 @@ struct step_call {
     struct fetch_request request;
     int64_t tokens;                /* taken from the token bucket, an estimate … */
     int64_t (*used)(struct step *step, const struct fetch_answer *answer);         /* … and what it really took, < 0 = unknown; NULL = as estimated */
-    bool (*for_good)(struct step *step, const struct fetch_answer *answer);        /* a 429 that no waiting cures (no credit left): told to `got`; NULL = none is */
+    bool (*for_good)(struct step *step, const struct fetch_answer *answer);        /* a 429 that no waiting cures: told to `got`; NULL = none is */
     const char *purpose;           /* "cancel": further POSTs of a step must not be taken for repeats of the first; NULL = the first */
 };
 void step_call(struct step *step, const struct step_call *call, fetch_fn *got);      /* data = step */
