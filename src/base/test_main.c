@@ -47,6 +47,19 @@ static double cpu_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
+/* A program that does not compile costs libjq 21 bytes, which it never gives back. Asked by the address sanitizer, where there is one. */
+const char *__lsan_default_options(void);
+const char *__lsan_default_options(void)
+{
+    return "print_suppressions=0";
+}
+
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libjq";
+}
+
 int main(int argc, char **argv)
 {
     int passed = 0, failed = 0;
