@@ -16,7 +16,7 @@ from runs import until
 ALICE, BOB, CAROL = 'alice-key-canary-0123456789', 'bob-key-canary-0123456789', 'carol-key-canary-0123456789'
 KEYS = f'alice {ALICE}\nbob {BOB}\n'
 LISTED = 'https://app.example'
-OPEN = {'/', '/health', '/livez', '/readyz', '/docs', '/redoc', '/openapi.json', '/assets/{file}'}
+OPEN = {'/', '/health', '/livez', '/readyz', '/docs', '/redoc', '/openapi.json', '/assets/{file}', '/v1/hooks/{token}'}
 
 
 def key(name, **more):
@@ -82,7 +82,7 @@ class Keys(Case):
         for path, methods in paths.items():
             bare = re.sub(r'^/api(/v1)?(?=/|$)', '', path) or '/' if not path.startswith('/v1/') else path
             for method in methods:
-                where = path.replace('{id}', '0' * 32).replace('{n}', '0').replace('{file}', 'app.js').replace('{name}', 'x')
+                where = path.replace('{id}', '0' * 32).replace('{n}', '0').replace('{file}', 'app.js').replace('{name}', 'x').replace('{token}', 'x')
                 for headers in ({}, key(ALICE + 'x'), key('x'), {'Authorization': f'Basic {ALICE}'}, {'Authorization': ALICE}, {'Authorization': ''}):
                     answer = server.ask(method.upper(), where, headers=headers)
                     status, challenge = answer.status, answer.header('WWW-Authenticate')

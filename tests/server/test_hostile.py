@@ -142,7 +142,7 @@ class Forms(unittest.TestCase):
         self.assertGreaterEqual(len(stories), len(names) - before)
         for top, _, found in os.walk(self.server.top):
             for name in found:
-                self.assertRegex(name, r'\A([0-9a-f]{64}|log\.db(-wal|-shm)?|lock|pipeline\.json|stderr)\Z', top)
+                self.assertRegex(name, r'\A([0-9a-f]{64}|log\.db(-wal|-shm)?|lock|hook\.key|pipeline\.json|stderr)\Z', top)
 
     def test_a_raw_newline_or_nul_in_a_head_is_no_name(self):
         for disposition in (b'name="files"; filename="a\nb.jpg"', b'name="files"; filename="a\r\nb.jpg"', b'name="files"; filename="a\0b.jpg"'):
