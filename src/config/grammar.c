@@ -348,7 +348,7 @@ static const struct key pipeline_keys[] = {
     {"vars", KEY_JSON, "anything, for programs: `$vars`"},
     {"input", KEY_GROUP, "what comes in", .shape = &input_shape},
     {"batch", KEY_GROUP, "items of several inputs: an item's value is then the list of them", .shape = &batch_shape},
-    {"stop", KEY_GROUP, "ends the job early", .shape = &stop_shape},
+    {"stop", KEY_GROUP, "ends the job early: all that has not ended is skipped, remote jobs are called off; records that are done stay in the stream and in the best", .shape = &stop_shape},
     {"top", KEY_GROUP, "keeps the best", .shape = &top_shape},
     {"on_error", KEY_ON_ERROR, "of all stages that do not say otherwise; default `continue`"},
     {"stages", KEY_STAGES, "what is done, one stage after the other", "", .required = true},
