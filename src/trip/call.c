@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,11 +173,24 @@ static void count(struct trips_numbers *numbers, const struct fetch_answer *answ
     numbers->refused += answer->end == FETCH_REFUSED || answer->end == FETCH_TOO_LARGE;
 }
 
+/* The other side may quote what we said. Here, because half a secret, where a sentence cuts its words, would not be found any more. The body is the call's
+ * own, and nobody else's during this. */
+static void strike(const struct step *step, struct bytes body)
+{
+    for (size_t i = 0; i < step->secrets_count; i++) {
+        size_t count = strlen(step->secrets[i]);
+        char *at = (char *)body.at, *end = at + body.count;
+        while (count >= 4 && at && (at = memmem(at, (size_t)(end - at), step->secrets[i], count)) != NULL)
+            at = (char *)memset(at, '*', count) + count;
+    }
+}
+
 static void on_answer(void *data, struct fetch_answer *answer)
 {
     struct step *step = data;
     count(&step->trips->numbers, answer);
     struct outgoing *out = step->out;
+    strike(step, answer->body);
     bool refused = is_refusal(answer) && !(out->for_good && out->for_good(step, answer));
     step->call = NULL;
     step->spent_us += answer->took_us;
@@ -374,10 +388,15 @@ bool step_secret(struct step *step, struct json_object *from, struct buf *ret)
     return buf_text(ret, secret);
 }
 
+/* Values come out of items. What is wrong with one is for fetch to say, so of one that is too long there has to be one byte more than it takes, and a NUL,
+ * which would end the line and begin another, becomes another character that it refuses. */
 void headers_add(struct headers *headers, const char *name, struct bytes value)
 {
+    if (value.count > LIMIT_FETCH_HEAD_BYTES)
+        value.count = LIMIT_FETCH_HEAD_BYTES + 1;
     buf_print(&headers->text, "%s: ", name);
-    buf_put(&headers->text, value);
+    for (size_t i = 0; i < value.count; i++)
+        buf_byte(&headers->text, value.at[i] ? value.at[i] : 1);
     buf_byte(&headers->text, 0);
     headers->count++;
 }
@@ -386,8 +405,9 @@ void headers_done(struct headers *headers)
 {
     struct bytes rest = buf_bytes(&headers->text);
     headers->count = 0;
-    while (rest.count && headers->count < sizeof headers->lines / sizeof *headers->lines) {
+    while (rest.count && headers->count < HEADER_LINES) {
         size_t count = strnlen(rest.at, rest.count);
+        assert(count < rest.count);
         headers->lines[headers->count++] = (struct bytes){rest.at, count};
         rest.at += count + 1;
         rest.count -= count + 1;
@@ -472,7 +492,7 @@ bool step_headers(struct step *step, struct json_object *with, bool foreign, str
 {
     struct json_object *auth = foreign ? NULL : json_get(with, "auth"), *own = json_get(auth, "header");
     *ret = (struct headers){0};
-    buf_init(&ret->text, 64 * 1024);
+    buf_init(&ret->text, (HEADER_LINES + 1) * (LIMIT_FETCH_HEAD_BYTES + LIMIT_BODY_BYTES));
     bool good = (!json_get(auth, "bearer") || add_secret(step, "Authorization", "Bearer ", json_get(auth, "bearer"), ret))
              && (!json_get(auth, "basic") || add_basic(step, json_get(auth, "basic"), ret))
              && (!own || add_secret(step, json_get_bytes(own, "name").at, "", json_get(own, "value"), ret))

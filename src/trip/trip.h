@@ -125,7 +125,8 @@ void step_hint(struct step *step, int percent, struct bytes word);
 /* A text that may be {"$env":"NAME"}: from the environment. False and the step failed when it is not set. Never shown anywhere. */
 bool step_secret(struct step *step, struct json_object *from, struct buf *ret);
 /* Headers of {"auth":{"bearer"|"basic"|"header"…},"headers":{…}} of a `with`, as lines; false: failed. */
-struct headers { struct buf text; struct bytes lines[32]; size_t count; };
+enum { HEADER_LINES = 32 };
+struct headers { struct buf text; struct bytes lines[HEADER_LINES]; size_t count; };
 /* Texts in `headers` are programs; those that are mere literals are added here, the others are the kind's to evaluate: step_header_programs() puts them
  * among its programs as "header NAME".
  * foreign: the address is another's: auth and secrets stay at home. `ret` is initialised here; headers_free in every case. */
