@@ -1,8 +1,22 @@
 /* Three kinds over values: `jq` makes one of another, `split` an array of records, `gather` orders an array. Programs are compiled when they are first met
- * and kept on a shelf. */
+ * and kept on a shelf. With "strict" a file that is no JSON is a failure ("validation") and not null: it is an answer, and what is made of null would be taken
+ * for what is made of it. */
 #include "stage/program.h"
 
 enum { PROGRAM_BYTES_MAX = 512 << 10 };
+
+static bool input_json(const struct stage_task *task, struct json_object *settings, struct buf *room, struct bytes *ret, struct stage_outcome *outcome)
+{
+    struct problem problem = {0};
+    if (task->input_fd < 0 || !json_get_bool(settings, "strict", false))
+        return program_input_json(task, room, ret, outcome);
+    if (!program_input(task, room, ret, outcome))
+        return false;
+    if (program_json(*ret, &problem))
+        return true;
+    stage_outcome_fail(outcome, STAGE_FAIL, "validation", "%s.", problem.text);
+    return false;
+}
 
 /* The input, the program that `wrap` makes of the settings, and its output as the value. An empty program leaves the input as it is. */
 static void apply(struct expr_shelf *shelf, const struct stage_task *task, void (*wrap)(struct json_object *settings, struct buf *ret),
@@ -16,7 +30,7 @@ static void apply(struct expr_shelf *shelf, const struct stage_task *task, void 
     wrap(settings, &program);
     if (!buf_ok(&program))
         stage_outcome_fail(outcome, STAGE_FAIL, "expression", "The program has more than %d bytes.", PROGRAM_BYTES_MAX);
-    else if (program_input_json(task, &room, &input, outcome))
+    else if (input_json(task, settings, &room, &input, outcome))
         program_run(shelf, buf_bytes(&program), input, task, &outcome->value, outcome);
 }
 

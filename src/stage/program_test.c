@@ -52,6 +52,10 @@ TEST_SLOW(the_input_may_be_a_file)
     CHECK_TEXT(run_task("jq", (struct stage_task){.input_fd = fd, .settings = BYTES("{\"program\":\"add\"}")}), "3");
     CHECK_TEXT(run_task("split", (struct stage_task){.input_fd = fd}), "[1,2]");
     CHECK_TEXT(run_task("gather", (struct stage_task){.input_fd = fd, .settings = BYTES("{\"sort_by\":\"-.\"}")}), "[2,1]");
+    CHECK(!ftruncate(fd, 5));
+    CHECK_TEXT(run_task("jq", (struct stage_task){.input_fd = fd, .settings = BYTES("{\"program\":\". // 0\"}")}), "0");
+    CHECK_TEXT(run_task("jq", (struct stage_task){.input_fd = fd, .settings = BYTES("{\"program\":\". // 0\",\"strict\":true}")}), "no JSON value at byte 5.");
+    CHECK_TEXT(outcome.error_type, "validation");
     CHECK(!ftruncate(fd, (off_t)STAGE_VALUE_MAX + 1));
     CHECK_TEXT(run_task("jq", (struct stage_task){.input_fd = fd}), "The input has 67108865 bytes, at most 67108864 are taken.");
     CHECK_TEXT(outcome.error_type, "validation");

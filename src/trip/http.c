@@ -69,8 +69,7 @@ static void make(struct step *step, const char *kind, struct bytes value, int fi
     struct buf BUF_OWNED stages;
     buf_init(&stages, LIMIT_FRAME_BYTES);
     buf_print(&stages, "[{\"stage\":\"%s\",\"with\":{", kind);
-    if (rows)
-        buf_text(&stages, "\"as\":\"jsonl\"");
+    buf_text(&stages, rows ? "\"as\":\"jsonl\"" : "\"strict\":true");
     if (unwrap.at || !rows) {
         json_key(&stages, rows ? "unwrap" : "program");
         json_bytes(&stages, unwrap.at ? unwrap : BYTES("."));
@@ -95,8 +94,12 @@ static void take_json(struct step *step, struct buf *body)
         buf_clear(body);
         buf_text(body, "null");
     }
-    if (json_grammar(buf_bytes(body), JSON_DEPTH_MAX, &at) != JSON_GRAMMAR_GOOD) {
-        problem_set(&problem, "not valid JSON at byte %zu of %zu.", at, body->count);
+    enum json_grammar grammar = json_grammar(buf_bytes(body), JSON_DEPTH_MAX, &at);
+    if (grammar != JSON_GRAMMAR_GOOD) {
+        if (grammar == JSON_GRAMMAR_DEEP)
+            problem_set(&problem, "JSON that is nested more than %d deep.", JSON_DEPTH_MAX);
+        else
+            problem_set(&problem, "not valid JSON at byte %zu of %zu.", at, body->count);
         fail_format(step, bytes_of(problem.text));
         return;
     }
