@@ -167,6 +167,34 @@ void expr_free(struct expr *expr)
 
 /* ---- running ---- */
 
+static unsigned unit_of(const char *at)
+{
+    char digits[5] = {at[2], at[3], at[4], at[5], 0};
+    return (unsigned)strtoul(digits, NULL, 16);
+}
+
+static bool is_escape(const char *at, const char *end)
+{
+    return end - at >= 6 && at[0] == '\\' && at[1] == 'u';
+}
+
+/* JSON may hold half of a surrogate pair, as what cuts texts by UTF-16 leaves of an emoji, and jq takes no such text at all. Each half becomes U+FFFD, which
+ * is written as long. */
+static jv parse_mended(struct bytes text)
+{
+    char *copy MEM_OWNED = mem_copy(text.at, text.count);
+    for (char *at = copy, *end = copy + text.count; at < end; at++) {
+        if (*at != '\\')
+            continue;
+        unsigned unit = is_escape(at, end) ? unit_of(at) : 0, next = unit && is_escape(at + 6, end) ? unit_of(at + 6) : 0;
+        bool pair = unit >= 0xd800 && unit < 0xdc00 && next >= 0xdc00 && next < 0xe000;
+        if (!pair && unit >= 0xd800 && unit < 0xe000)
+            memcpy(at + 2, "fffd", 4);
+        at += pair ? 11 : 1;
+    }
+    return jv_parse_sized(copy, (int)text.count);
+}
+
 static int json_read(struct bytes text, const char *what, jv *ret, struct problem *problem)
 {
     size_t at = 0;
@@ -176,6 +204,10 @@ static int json_read(struct bytes text, const char *what, jv *ret, struct proble
     if (grammar != JSON_GRAMMAR_GOOD || text.count > INT_MAX)
         return problem_set(problem, "the %s is no JSON at byte %zu", what, at);
     jv value = jv_parse_sized(text.at, (int)text.count);
+    if (!jv_is_valid(value)) {
+        jv_free(value);
+        value = parse_mended(text);
+    }
     if (!jv_is_valid(value)) {
         jv_free(value);
         return problem_set(problem, "the %s cannot be read as JSON", what);

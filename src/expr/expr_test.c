@@ -44,6 +44,13 @@ TEST_SLOW(a_program_sees_its_input_and_the_variables)
     CHECK_TEXT(run(".s", "{\"s\":\"a\\nb\\u2028\"}", ""), "\"a\\nb\xe2\x80\xa8\"");
 }
 
+TEST(halves_of_a_surrogate_pair_are_no_reason_to_refuse_a_text)
+{
+    CHECK_TEXT(run(".", "[\"a\\ud83d\",\"\\udc00\\ud800\",\"\\ud83d\\ude00\",\"\\\\ud83d\"]", ""), "[\"a\xef\xbf\xbd\",\"\xef\xbf\xbd\xef\xbf\xbd\",\"\xf0\x9f\x98\x80\",\"\\\\ud83d\"]");
+    CHECK_TEXT(run(".[\"\\ufffd\"]", "{\"\\ud83d\":1}", ""), "1");
+    CHECK_TEXT(run(".", "\"\\ud83d\\u0041\"", ""), "\"\xef\xbf\xbd" "A\"");
+}
+
 TEST(all_outputs_become_one_array_and_a_program_runs_many_times)
 {
     BUF_OWNED struct buf out;
