@@ -307,7 +307,8 @@ static enum fetch_end end_of(struct fetch_call *call, CURLcode code)
         return FETCH_ANSWERED;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return FETCH_TIMEOUT;
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL || (call->closed_door && !call->opened))
+    bool unsaid = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;      /* also what curl calls an answer that is no HTTP */
+    if ((unsaid && !call->sent) || (call->closed_door && !call->opened))
         return FETCH_REFUSED;
     return FETCH_NETWORK;
 }
