@@ -64,12 +64,23 @@ static void slot_signal(struct slot *slot)
         kill(-slot->child.pid, SIGKILL);
 }
 
+/* A worker of programs ends them itself, because it alone finds those that have left its group; one that does not is killed. */
+static void slot_ask_to_end(struct slot *slot)
+{
+    kill(slot->child.pid, SIGUSR1);
+    timer_start(slot->workers->loop, &slot->timer, LIMIT_WORKER_LEAVE_US, slot_timer);
+}
+
 void slot_kill(struct slot *slot)
 {
-    slot_signal(slot);
+    bool asks = slot->workers->options.exec && slot->child.pid > 0 && slot->state != SLOT_ENDING;
+    if (!asks)
+        slot_signal(slot);
     if (slot->state == SLOT_ENDING)
         return;
     timer_stop(slot->workers->loop, &slot->timer);
+    if (asks)
+        slot_ask_to_end(slot);
     slot->was_loading = slot->state == SLOT_LOADING;
     slot->state = SLOT_ENDING;
 }

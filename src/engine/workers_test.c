@@ -503,14 +503,14 @@ TEST(a_program_has_the_secret_that_its_stage_names_and_tells_it_to_nobody)
 }
 
 /* The reading end of a pipe that a program and what it left running hold open. */
-static int program_up(char path[64], int item, const char *rest, int64_t timeout_us)
+static int program_up(char path[64], int item, bool leaves, const char *rest, int64_t timeout_us)
 {
     char script[256], byte;
     snprintf(path, 64, "/tmp/rivulet-exec-%d", (int)getpid());
     unlink(path);
     CHECK_INT(mkfifo(path, 0600), 0);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    snprintf(script, sizeof script, "exec 9>%s; echo up >&9; sleep 100 & %s", path, rest);
+    snprintf(script, sizeof script, "exec 9>%s; echo up >&9; sleep 100 & %s%s", path, leaves ? "setsid sleep 100 & " : "", rest);
     start_program(item, script, timeout_us);
     UNTIL(read(fd, &byte, 1) == 1);
     unlink(path);
@@ -530,20 +530,20 @@ TEST(a_program_and_all_that_it_started_end_with_its_task)
     setenv("RIVULET_TEST_KEY", "sesame-open", 1);
     open_crew(1, "exec", NULL);
     UNTIL(workers_ready(seen.crew));
-    int fd = program_up(path, 0, "sleep 100", 100000);
+    int fd = program_up(path, 0, true, "sleep 100", 100000);
     UNTIL(seen.outcomes[0]);
     CHECK_TEXT(seen.error, "The stage mine took longer than its limit of 0.1 seconds.");
     all_down(fd);
     UNTIL(workers_ready(seen.crew));
-    fd = program_up(path, 1, "sleep 100", 10000000);
+    fd = program_up(path, 1, true, "sleep 100", 10000000);
     seen.crew->ops->stop(seen.crew, (struct token){1, 1, 1, 5}, true);
     all_down(fd);
     UNTIL(workers_ready(seen.crew));
-    fd = program_up(path, 2, "sleep 100", 10000000);
+    fd = program_up(path, 2, false, "sleep 100", 10000000);
     kill(workers_pid(seen.crew, 0), SIGKILL);
     all_down(fd);
     UNTIL(workers_ready(seen.crew));
-    fd = program_up(path, 3, "echo done", 10000000);
+    fd = program_up(path, 3, true, "sleep 0.1; echo done", 10000000);
     UNTIL(seen.outcomes[3]);
     CHECK_TEXT(seen.value, "\"done\\n\"");
     all_down(fd);

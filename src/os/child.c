@@ -117,6 +117,46 @@ void child_kill(const struct child *child)
         pidfd_send_signal(child->pidfd, SIGKILL, NULL, 0);
 }
 
+void child_adopt(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
+/* SIGKILL to those that the kernel lists; false: there are none, or no list. */
+static bool kill_children(void)
+{
+    char list[4096];
+    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    ssize_t count = fd < 0 ? 0 : read(fd, list, sizeof list);
+    bool any = false;
+    if (fd >= 0)
+        close(fd);
+    pid_t pid = 0;
+    for (ssize_t i = 0; i < count; i++) {
+        if (list[i] >= '0' && list[i] <= '9') {
+            pid = pid * 10 + (list[i] - '0');
+            continue;
+        }
+        any |= pid > 0 && !kill(pid, SIGKILL);      /* a number that the end of the list cuts has no space behind it */
+        pid = 0;
+    }
+    return any;
+}
+
+void child_end_all(void)
+{
+    enum { ROUNDS = 10000 };
+    int adopts = 0;
+    if (prctl(PR_GET_CHILD_SUBREAPER, &adopts, 0, 0, 0) || !adopts)
+        return;
+    for (int round = 0; round < ROUNDS && kill_children(); round++) {
+        if (waitpid(-1, NULL, 0) < 0 && errno != EINTR)
+            return;
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            ;
+    }
+}
+
 int child_reap(struct child *child, bool wait, int *ret_status)
 {
     siginfo_t info = {0};

@@ -28,6 +28,13 @@ void child_tie(int socket);
 
 void child_kill(const struct child *child);                   /* SIGKILL; harmless when it has ended */
 
+/* In a process of which all children are to end: asks for those that lose their parent to become ours (a subreaper), however they have left their group or
+ * session. */
+void child_adopt(void);
+/* Kills and reaps all children and what they started, when child_adopt has been called; else nothing. For the thread that starts them; also within a signal
+ * handler. What multiplies faster than it can be killed is given up after a while. */
+void child_end_all(void);
+
 /* Take note of the child's end: 0 and its wait status (as from waitpid; -1 when somebody else took it), the child is CHILD_NONE and
  * the pidfd closed; 1 when it still runs and `wait` is false. */
 int child_reap(struct child *child, bool wait, int *ret_status);

@@ -8,7 +8,8 @@
  * retry.on may name "exit" or "exit:N" for another try, and "crash" for an end by a signal, which is the usual. The environment is PATH, HOME, LANG and what `env` names. {"$secret": …} is what the server made of
  * {"$env": …}: it is struck out of all that comes back.
  *
- * The program is in the process group of its worker: whoever ends the one ends the other, and what either has left running. */
+ * The program is in the process group of its worker, and what leaves the group is adopted by the worker: whoever ends the one ends the other. What a program
+ * has left running when it ends is killed. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "stage/exec_child.h"
@@ -104,6 +105,10 @@ static const char *text_of(struct order *order, struct json_object *setting, boo
     }
     if (expr)
         setting = json_object_array_get_idx(order->given, order->given_at++);
+    if (json_object_is_type(setting, json_type_string) && memchr(json_object_get_string(setting), 0, (size_t)json_object_get_string_len(setting))) {
+        stage_outcome_fail(outcome, STAGE_FAIL, "expression", "What stands for %s has a NUL in it: a program would see it cut there.", what);
+        return NULL;
+    }
     if (setting && !json_object_is_type(setting, json_type_object) && !json_object_is_type(setting, json_type_array))
         return json_object_get_string(setting);
     stage_outcome_fail(outcome, STAGE_FAIL, "expression", "What stands for %s is %s, not a text.", what, setting ? "an array or an object" : "null");
@@ -187,11 +192,18 @@ static void strike(struct buf *text, const struct order *order)
 {
     for (size_t i = 0; i < order->secrets_count; i++) {
         size_t length = strlen(order->secrets[i]);
+        size_t from = 0, to = 0;
         char *at;
-        while (text->count && (at = memmem(text->at, text->count, order->secrets[i], length))) {
-            memcpy(at, "****", 4);
-            memmove(at + 4, at + length, text->count - (size_t)(at + length - text->at));
-            text->count -= length - 4;
+        while (text->count && (at = memmem(text->at + from, text->count - from, order->secrets[i], length))) {
+            size_t before = (size_t)(at - text->at) - from;
+            memmove(text->at + to, text->at + from, before);
+            memcpy(text->at + to + before, "****", 4);
+            to += before + 4;
+            from += before + length;
+        }
+        if (from) {
+            memmove(text->at + to, text->at + from, text->count - from);
+            text->count -= from - to;
         }
     }
 }

@@ -2,6 +2,8 @@
  * it only makes system calls. */
 #include "stage/exec_child.h"
 
+#include "os/child.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -191,14 +193,6 @@ static int reap(pid_t pid)
     return status;
 }
 
-/* The rest of our group, if we are its leader and deaf to the signal: a worker's lock sees to that. */
-static void leftovers_end(void)
-{
-    struct sigaction present;
-    if (getpgrp() == getpid() && !sigaction(SIGTERM, NULL, &present) && present.sa_handler == SIG_IGN)
-        kill(0, SIGTERM);
-}
-
 static int run(struct exec_child *child, struct ends *ends, struct problem *problem)
 {
     char room[PATH_BYTES];
@@ -217,7 +211,7 @@ static int run(struct exec_child *child, struct ends *ends, struct problem *prob
         kill(pid, SIGKILL);
     child->status = reap(pid);
     shut(&pidfd);
-    leftovers_end();
+    child_end_all();      /* what it has left running */
     return good ? 0 : problem_set(problem, "The program %.200s wrote more than the %zu bytes that a result may have.", child->argv[0], child->output_max);
 }
 

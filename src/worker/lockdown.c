@@ -1,6 +1,7 @@
 #include "worker/lockdown.h"
 
 #include "base/limits.h"
+#include "os/child.h"
 #include "stage/stage.h"
 
 #include <sched.h>
@@ -35,10 +36,11 @@ static void ceiling(int resource, rlim_t most)
 
 static void end_group(int number)
 {
+    child_end_all();
     kill(0, SIGKILL);
 }
 
-/* The parent's end is told by a signal that can be caught: SIGKILL would end us alone. */
+/* The parent's end, or its wish that we end, is told by a signal that can be caught: SIGKILL would end us alone, and a program may have left our group. */
 static void lead_group(void)
 {
     pid_t parent = getppid();
@@ -46,6 +48,7 @@ static void lead_group(void)
     signal(SIGTERM, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGUSR1, end_group);
+    child_adopt();
     prctl(PR_SET_PDEATHSIG, SIGUSR1);
     if (getppid() != parent)
         _exit(EXIT_FAILURE);
