@@ -1,14 +1,55 @@
 /* The thread of a lane: takes what is asked, runs at most LIMIT_FETCH_CALLS at a time, hands back what has ended. */
 #include "os/fetch_own.h"
 
+#include "base/hash.h"
 #include "base/limits.h"
+#include "os/fetch_url.h"
 
 #include <signal.h>
+
+/* ---- hosts ---- */
+
+static size_t host_running(const struct lane *lane, uint64_t host)
+{
+    return (size_t)(uintptr_t)map_get(&lane->hosts, host);
+}
+
+static void host_count(struct lane *lane, struct fetch_call *call, bool runs)
+{
+    if (call->counted == runs)
+        return;
+    size_t count = host_running(lane, call->host) + (runs ? 1 : 0) - (runs ? 0 : 1);
+    call->counted = runs;
+    if (count)
+        map_set(&lane->hosts, call->host, (void *)(uintptr_t)count);
+    else
+        map_take(&lane->hosts, call->host);
+}
+
+/* The first in line whose host has a place left, NULL when nothing may begin now. */
+static struct fetch_call *next(const struct lane *lane)
+{
+    if (lane->running_count >= LIMIT_FETCH_CALLS)
+        return NULL;
+    for (struct list *link = lane->line.next; link != &lane->line; link = link->next) {
+        struct fetch_call *call = LIST_OF(link, struct fetch_call, link);
+        if (host_running(lane, call->host) < LIMIT_FETCH_HOST_CALLS)
+            return call;
+    }
+    return NULL;
+}
+
+/* ---- calls ---- */
 
 static void take_asked(struct lane *lane)
 {
     for (struct list *link; (link = list_pop(&lane->asked));) {
-        LIST_OF(link, struct fetch_call, link)->state = CALL_TAKEN;
+        struct fetch_call *call = LIST_OF(link, struct fetch_call, link);
+        struct buf host BUF_OWNED;
+        buf_init(&host, LIMIT_FETCH_URL_BYTES);
+        fetch_url_host(call->url, &host);
+        call->host = hash_bytes(buf_bytes(&host));
+        call->state = CALL_TAKEN;
         list_push(&lane->line, link);
     }
 }
@@ -20,6 +61,7 @@ static void leave(struct lane *lane, struct fetch_call *call)
     fetch_easy_free(call);
     heap_leave(&lane->waits, &call->wait);
     list_leave(&call->link);
+    host_count(lane, call, false);
 }
 
 static void finish(struct lane *lane, struct fetch_call *call)
@@ -43,8 +85,10 @@ static void begin(struct lane *lane, struct fetch_call *call)
 {
     int64_t delay_us = 0;
     call->began_us = loop_now_us(NULL);
+    list_leave(&call->link);
     list_push(&lane->running, &call->link);
     lane->running_count++;
+    host_count(lane, call, true);
     if (lane->fetch->replay) {
         if (fixtures_play(lane->fetch->fixtures, call, &delay_us, &call->answer.problem))
             refuse(lane, call);
@@ -95,7 +139,7 @@ static void play_due(struct lane *lane)
 static int wait_ms(const struct lane *lane)
 {
     struct heap_node *top = heap_top(&lane->waits);
-    if (!list_empty(&lane->line) && lane->running_count < LIMIT_FETCH_CALLS)
+    if (next(lane))
         return 0;
     if (!top)
         return 60000;
@@ -127,6 +171,7 @@ static void end_lane(struct lane *lane)
             fetch_call_free(call);
         }
     heap_done(&lane->waits);
+    map_done(&lane->hosts);
 }
 
 void *fetch_lane_run(void *data)
@@ -140,8 +185,8 @@ void *fetch_lane_run(void *data)
     while (take(lane, &drops)) {
         int running;
         drop(lane, &drops);
-        while (lane->running_count < LIMIT_FETCH_CALLS && !list_empty(&lane->line))
-            begin(lane, LIST_OF(list_pop(&lane->line), struct fetch_call, link));
+        for (struct fetch_call *call; (call = next(lane));)
+            begin(lane, call);
         curl_multi_perform(lane->multi, &running);
         read_ends(lane);
         play_due(lane);

@@ -4,6 +4,7 @@
 #pragma once
 #include "base/heap.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "os/fetch.h"
 #include "os/fetch_fixture.h"
 #include "os/fetch_guard.h"
@@ -32,6 +33,8 @@ struct fetch_call {
     void *data;
 
     char *method, *url;            /* as it was asked */
+    uint64_t host;                 /* hash of its host */
+    bool counted;                  /* in lane.hosts */
     struct curl_slist *headers;
     char *body;                    /* NULL = none */
     size_t body_count;
@@ -65,6 +68,7 @@ struct lane {
     struct list line;              /* calls that wait for their turn */
     struct list running;
     size_t running_count;
+    struct map hosts;              /* hash → how many run, as a pointer */
     struct heap waits;
 };
 

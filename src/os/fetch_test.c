@@ -443,6 +443,27 @@ TEST_SLOW(more_calls_than_go_at_once_wait_in_line)
     close_all();
 }
 
+TEST(a_host_that_never_answers_leaves_places_to_others)
+{
+    int answers = 0, silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    char url[64];
+    CHECK(!bind(silent, (struct sockaddr *)&at, sizeof at) && !listen(silent, 1) && !getsockname(silent, (struct sockaddr *)&at, &size));
+    open_all(&(struct fetch_options){0});
+    memset(&got, 0, sizeof got);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/x", ntohs(at.sin_port));
+    for (int i = 0; i < LIMIT_FETCH_CALLS + 50; i++)
+        fetch_start(fetch, &(struct fetch_request){.method = "GET", .url = bytes_of(url)}, on_answer, &answers);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/x", server.port);
+    fetch_start(fetch, &(struct fetch_request){.method = "GET", .url = bytes_of(url)}, on_answer, &answers);
+    wait_for(1);
+    CHECK_INT(answers, 1);
+    CHECK_INT(got.status, 200);
+    close_all();
+    close(silent);
+}
+
 TEST(the_same_origin_is_scheme_host_and_port)
 {
     CHECK(fetch_same_origin(BYTES("https://A.example/x"), BYTES("https://a.example:443/y?z")));
