@@ -27,6 +27,16 @@ static void put_talk(struct buf *body, const struct llm_question *question)
     put_message(body, "user", buf_bytes(&wish));
 }
 
+static void put_turns(struct buf *body, const char *key, const struct llm_question *question, bool with_system)
+{
+    json_key(body, key);
+    json_open(body, '[');
+    if (with_system && question->system.count)
+        put_message(body, "system", question->system);
+    put_talk(body, question);
+    json_close(body, ']');
+}
+
 static void put_params(struct buf *body, struct json_object *params)
 {
     if (!params)
@@ -52,12 +62,7 @@ static void put_schema(struct buf *body, const struct llm_question *question, bo
 
 static void openai_ask(const struct llm_api *api, const struct llm_question *question, struct buf *body)
 {
-    json_key(body, "messages");
-    json_open(body, '[');
-    if (question->system.count)
-        put_message(body, "system", question->system);
-    put_talk(body, question);
-    json_close(body, ']');
+    put_turns(body, "messages", question, true);
     if (question->max_tokens)
         json_put_int(body, "max_completion_tokens", question->max_tokens);
     if (!question->schema)
@@ -77,12 +82,7 @@ static void openai_ask(const struct llm_api *api, const struct llm_question *que
 
 static void responses_ask(const struct llm_api *api, const struct llm_question *question, struct buf *body)
 {
-    json_key(body, "input");
-    json_open(body, '[');
-    if (question->system.count)
-        put_message(body, "system", question->system);
-    put_talk(body, question);
-    json_close(body, ']');
+    put_turns(body, "input", question, true);
     if (question->max_tokens)
         json_put_int(body, "max_output_tokens", question->max_tokens);
     if (!question->schema)
@@ -99,10 +99,7 @@ static void anthropic_ask(const struct llm_api *api, const struct llm_question *
     json_put_int(body, "max_tokens", question->max_tokens ? question->max_tokens : ANTHROPIC_TOKENS);
     if (question->system.count)
         json_put_bytes(body, "system", question->system);
-    json_key(body, "messages");
-    json_open(body, '[');
-    put_talk(body, question);
-    json_close(body, ']');
+    put_turns(body, "messages", question, false);
     if (!question->schema)
         return;
     json_key(body, "output_config");
