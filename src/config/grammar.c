@@ -290,7 +290,7 @@ const struct kind grammar_kinds[] = {
     {{"rows", rows_keys, "as"}, "The item's file, of JSON, JSON Lines or CSV, becomes a list of records.", KIND_WORKER},
     {{"split", split_keys, "program"}, "The item becomes its records; each goes on by itself until `gather`.", KIND_WORKER},
     {{"gather", gather_keys}, "The records become one list again.", KIND_WORKER},
-    {{"firestore", firestore_keys}, "Copies job and items to Firestore as they end; stands last.", KIND_MIRROR},
+    {{"firestore", firestore_keys}, "Copies job and items to Firestore as they end; stands last. A server does so beside its work; `rivulet run` waits at its end until all is there.", KIND_MIRROR},
     {{"decklist", no_keys}, "Reads a card decklist out of a screenshot.", KIND_WORKER, .open = true},
     {{"match", no_keys}, "Matches the names of a list with the card catalogue.", KIND_WORKER, .open = true},
     {{"noop", no_keys}, "Does nothing, or what tests want of it.", KIND_WORKER, .open = true},

@@ -91,29 +91,39 @@ static int become(const struct exec_child *child, const struct ends *ends, const
     lower(RLIMIT_CPU, child->cpu_s);
     lower(RLIMIT_AS, child->memory_bytes);
     lower(RLIMIT_NOFILE, child->files);
-    close_range(3, ~0U, 0);
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     execve(path, child->argv, child->env);
     return errno;
 }
 
 /* ---- starting ---- */
 
-/* 0, or an errno. vfork's child stands on this frame, so nothing here is kept in registers over it. */
-static __attribute__((noinline)) int start(const struct exec_child *child, const struct ends *ends, const char *path, pid_t *ret_pid)
+/* vfork's child stands on this frame, so nothing here is kept in registers over it. What it could not do it says over `say`, which exec closes. */
+static __attribute__((noinline)) pid_t launch(const struct exec_child *child, const struct ends *ends, const char *path, pid_t parent, int say)
 {
-    volatile int failed = 0;
-    pid_t parent = getpid();
     pid_t pid = vfork();
     if (!pid) {
-        failed = become(child, ends, path, parent);
-        _exit(127);
+        int error = become(child, ends, path, parent);
+        _exit(write(say, &error, sizeof error) == sizeof error ? 127 : 126);
     }
-    if (pid < 0)
+    return pid;
+}
+
+/* 0, or an errno. */
+static int start(const struct exec_child *child, const struct ends *ends, const char *path, pid_t *ret_pid)
+{
+    int said[2], error = 0;
+    *ret_pid = -1;
+    if (pipe2(said, O_CLOEXEC))
         return errno;
-    if (failed)
-        waitpid(pid, NULL, 0);
-    *ret_pid = pid;
-    return failed;
+    *ret_pid = launch(child, ends, path, getpid(), said[1]);
+    if (*ret_pid < 0)
+        error = errno;
+    close(said[1]);
+    if (*ret_pid > 0 && read(said[0], &error, sizeof error) == sizeof error)
+        waitpid(*ret_pid, NULL, 0);
+    close(said[0]);
+    return error;
 }
 
 /* The first in PATH that may be executed; else the name itself, and exec says what is wrong with it. */
