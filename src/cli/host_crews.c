@@ -159,7 +159,7 @@ static int start_programs(struct host *host, const struct settings *settings, st
 {
     static const char *const kinds[] = {"exec"};
     struct workers_options options = {.count = (size_t)settings->max_workers, .stages = kinds, .stages_count = sizeof kinds / sizeof *kinds,
-                                      .outfit = STAGE_OUTFIT_EMPTY, .exec = true, .blobs = host->blobs, .data = host, .broken = helpers_broken};
+                                      .outfit = STAGE_OUTFIT_EMPTY, .called = "programs", .exec = true, .blobs = host->blobs, .data = host, .broken = helpers_broken};
     return workers_start(host->loop, &options, &host->exec, problem);
 }
 
@@ -188,7 +188,7 @@ static int start_outside(struct host *host, const struct settings *settings, str
 {
     static const char *const kinds[] = {"eval", "jq", "rows"};
     struct workers_options options = {.count = EXPRESSION_WORKERS, .stages = kinds, .stages_count = sizeof kinds / sizeof *kinds,
-                                      .outfit = STAGE_OUTFIT_EMPTY, .blobs = host->blobs, .data = host, .broken = helpers_broken};
+                                      .called = "expressions", .outfit = STAGE_OUTFIT_EMPTY, .blobs = host->blobs, .data = host, .broken = helpers_broken};
     struct fetch_options calls = {.allow = settings->net_allow, .fixtures = settings->fixtures, .record = settings->record, .spool_dir = host->dir};
     if (find_hook_key(host, problem) || fetch_open(host->loop, &calls, &host->fetch, problem) ||
         workers_start(host->loop, &options, &host->expressions, problem))

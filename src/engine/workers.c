@@ -260,7 +260,7 @@ void slot_timer(struct timer *timer)
 /* On its way through the pool. */
 struct spawn {
     struct slot *slot;
-    const char *exe;              /* the options' own; they outlive it */
+    const char *exe, *called;     /* the options' own; they outlive it */
     int ends[2];                  /* ours, the child's */
     struct child child;
     struct problem problem;
@@ -270,7 +270,7 @@ struct spawn {
 static int spawn_work(void *data)
 {
     struct spawn *spawn = data;
-    return child_start(spawn->exe, (char *[]){"rivulet", "worker", NULL}, spawn->ends[1], &spawn->child, &spawn->problem);
+    return child_start(spawn->exe, (char *[]){"rivulet", "worker", (char *)spawn->called, NULL}, spawn->ends[1], &spawn->child, &spawn->problem);
 }
 
 static int slot_watch(struct slot *slot)
@@ -354,6 +354,7 @@ static void slot_begin(struct slot *slot)
     }
     spawn->slot = slot;
     spawn->exe = slot->workers->options.exe;
+    spawn->called = slot->workers->options.called;
     spawn->child = CHILD_NONE;
     slot->state = SLOT_STARTING;
     loop_pool(slot->workers->loop, spawn_work, spawn_done, spawn);

@@ -18,7 +18,8 @@
 #include <sys/types.h>
 
 struct workers_options {
-    const char *exe;                       /* NULL = /proc/self/exe; it is started as `exe worker` */
+    const char *exe;                       /* NULL = /proc/self/exe; it is started as `exe worker [called]` */
+    const char *called;                    /* what lists of processes show of this crew: "expressions"; static, NULL = nothing */
     size_t count;                          /* 1 … LIMIT_WORKERS */
     const char *const *stages;             /* names of the stage kinds that each loads */
     size_t stages_count;                   /* 1 … LIMIT_WORKER_STAGES */

@@ -39,6 +39,20 @@ def children_of(pid):
     return [child for child, parent, state in processes() if parent == pid and state != 'Z']
 
 
+def workers_of(pid):
+    """Those that only compute: workers of expressions and of programs say so behind their name."""
+    found = []
+    for child in children_of(pid):
+        try:
+            with open(f'/proc/{child}/cmdline', 'rb') as file:
+                words = file.read().split(b'\0')[1:-1]
+        except OSError:
+            continue
+        if words == [b'worker']:
+            found.append(child)
+    return found
+
+
 def lives(pid):
     return any(one == pid and state != 'Z' for one, _, state in processes())
 

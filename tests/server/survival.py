@@ -10,7 +10,7 @@ import subprocess
 import threading
 
 from rivulet_server import PROGRAM, Answer, Frame, Rivulet
-from runs import children_of, lives, until
+from runs import children_of, lives, until, workers_of
 
 CREATED, ADDED, SEALED, STARTED, RETRY, DONE, FAILED, SKIPPED, CANCELLING, ENDED = 1, 2, 3, 4, 7, 8, 9, 10, 11, 12
 LOST = (OSError, http.client.HTTPException)       # what a client meets when the server goes away
@@ -78,7 +78,7 @@ class Mortal(Rivulet):
         return len(os.listdir(f'/proc/{self.process.pid}/fd'))
 
     def workers(self):
-        return children_of(self.process.pid)
+        return workers_of(self.process.pid)
 
 
 class Brittle(Answer):
