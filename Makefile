@@ -17,7 +17,7 @@ QUICK_SEEDS ?= 50
 # Only the last line of what passes, everything of what fails.
 told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
 
-.PHONY: help build quick check demo sim fuzz bench unit samples asan tsan clang clean
+.PHONY: help build quick check trust demo sim fuzz bench unit samples asan tsan clang clean
 
 help:       ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
@@ -47,6 +47,9 @@ quick: build    ## in seconds: build, unit tests, layers, a few lives of the sim
 
 check:          ## everything, with a table and `N passed, N failed` at the end; S=SUITE for one suite
 	@python3 tools/check.py --jobs $(J) $(S)
+
+trust: build    ## the scorecard of docs/TRUST.md, under an hour; PART=NAME for one, WRITE=1 to put the figures into the paper
+	@RIVULET_BUILD=$(B) python3 tools/trust.py $(if $(WRITE),--write) $(PART)
 
 demo: build     ## the sample screenshots, then a pipeline file on recorded answers, results as they come
 	@python3 tools/demo.py $(B)/rivulet

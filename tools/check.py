@@ -33,6 +33,7 @@ SUITES = [
     ('clang',   600, 'make clang J={jobs} && build-clang/unit'),
     ('asan',    900, 'make asan J={jobs}'),
     ('tsan',    900, 'make tsan J={jobs}'),
+    ('trust',   600, '{python} tools/trust.py --quick'),
     ('scorer',   60, '{python} tools/samples/score_test.py'),
     ('samples', 300, 'sh tools/samples/run.sh build/rivulet'),
     ('fallback', 300, 'sh tools/samples/run.sh --fallback build/rivulet'),

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""Runs the scorecard of docs/TRUST.md: what the program promises, tried again and again.
+
+Usage: tools/trust.py [--quick] [--write] [--list] [--seed N] [PART]...
+
+A part is a command that prints rows `trust: WHAT = VALUE UNIT (bar BAR) held|MISSED` and ends with `N passed, N failed`; one that prints no such
+line, dies or takes too long counts as one failure. --quick is the share of every check; --write puts the rows into docs/TRUST.md, dated. Programs
+are taken from the folder that RIVULET_BUILD names (build/ by default). What a part printed lies there, in trust/PART.log.
+"""
+import argparse
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+BUILD = os.path.abspath(os.environ.get('RIVULET_BUILD') or os.path.join(ROOT, 'build'))
+PAPER = os.path.join(ROOT, 'docs', 'TRUST.md')
+ROW = re.compile(r'^trust: (?P<what>.*?) = (?P<value>.*?)(?: \(bar (?P<bar>[^()]*)\))?(?: (?P<verdict>held|MISSED))?$')
+LINE = re.compile(r'^(\d+) passed, (\d+) failed$')
+BEGIN, END = '<!-- figures of {}: made by make trust -->', '<!-- end of {} -->'
+SHOWN_LINES_MAX = 40
+QUICK_S = 120           # a quick part that takes longer than this hangs
+
+# Name, what it proves, seconds the whole of it may take, the command.
+PARTS = [
+    ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
+]
+
+
+def run(name, seconds_max, command, log):
+    """(rows, passed, failed, note)"""
+    with open(log, 'wb') as output:
+        child = subprocess.Popen(['sh', '-c', 'exec ' + command], cwd=ROOT, env={**os.environ, 'RIVULET_BUILD': BUILD},
+                                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        note, status = '', None
+        try:
+            status = child.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            note = f'took longer than {seconds_max} s'
+        try:
+            os.killpg(child.pid, signal.SIGKILL)        # whatever it left behind
+        except ProcessLookupError:
+            pass
+        child.wait()
+    with open(log, encoding='utf-8', errors='replace') as output:
+        lines = output.read().splitlines()
+    rows = [match for match in map(ROW.match, lines) if match]
+    last = LINE.match(lines[-1].strip()) if lines else None
+    passed, failed = (int(last.group(1)), int(last.group(2))) if last else (0, 0)
+    if not note and not last:
+        note = f'ended without its line (status {status})'
+    if not note and passed + failed == 0:
+        note = 'tested nothing'
+    if not note and status and not failed:
+        note = f'exited with status {status}'
+    return rows, passed, failed + bool(note), note
+
+
+def paper_rows(rows):
+    """What docs/TRUST.md shows of a part."""
+    lines = ['| what | measured | bar | |', '|---|---|---|---|']
+    lines += [f'| {row["what"]} | {row["value"]} | {row["bar"] or ""} | {row["verdict"] or ""} |' for row in rows]
+    return lines
+
+
+def write(name, rows):
+    """Puts the rows in the place that the paper keeps for them."""
+    with open(PAPER, encoding='utf-8') as file:
+        text = file.read()
+    begin, end = BEGIN.format(name), END.format(name)
+    if begin not in text or end not in text:
+        print(f'docs/TRUST.md has no place for {name}: {begin}', file=sys.stderr)
+        return
+    head, rest = text.split(begin, 1)
+    machine = f'{os.cpu_count()} cores, Linux {platform.release().split("-")[0]}, {time.strftime("%Y-%m-%d")}:'
+    body = '\n'.join([begin, machine, '', *paper_rows(rows), ''])
+    with open(PAPER, 'w', encoding='utf-8') as file:
+        file.write(head + body + end + rest.split(end, 1)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('parts', nargs='*', metavar='PART')
+    parser.add_argument('--quick', action='store_true', help='the share of every check')
+    parser.add_argument('--write', action='store_true', help='put the figures into docs/TRUST.md')
+    parser.add_argument('--list', action='store_true', help='the parts and their commands')
+    parser.add_argument('--seed', type=int, help='where chance begins')
+    options = parser.parse_args()
+    if options.list:
+        for name, proves, _, command in PARTS:
+            print(f'{name:12} {proves}: {command.format(build="build", python="python3")}')
+        return 0
+    known = [part[0] for part in PARTS]
+    for name in options.parts:
+        if name not in known:
+            parser.error(f'there is no part {name}; there are {", ".join(known)}')
+    logs = os.path.join(BUILD, 'trust')
+    os.makedirs(logs, exist_ok=True)
+    began, all_passed, all_failed = time.monotonic(), 0, 0
+    for name, proves, seconds_max, command in PARTS:
+        if options.parts and name not in options.parts:
+            continue
+        part_began, log = time.monotonic(), os.path.join(logs, name + '.log')
+        words = command.format(build=BUILD, python=sys.executable) + (' --quick' if options.quick else '') + (f' --seed {options.seed}' if options.seed is not None else '')
+        rows, passed, failed, note = run(name, QUICK_S if options.quick else seconds_max, words, log)
+        print(f'{name:12} {passed:4} held {failed:3} missed {time.monotonic() - part_began:7.1f} s  {proves}{": " + note if note else ""}', flush=True)
+        if failed:
+            with open(log, encoding='utf-8', errors='replace') as output:
+                for line in output.read().splitlines()[-SHOWN_LINES_MAX:]:
+                    print(f'    | {line}', flush=True)
+        elif not options.quick:
+            for row in rows:
+                print(f'    {row["what"]}: {row["value"]}{" (bar " + row["bar"] + ")" if row["bar"] else ""} {row["verdict"] or ""}', flush=True)
+        if options.write and not failed:
+            write(name, rows)
+        all_passed += passed
+        all_failed += failed
+    print(f'{"all":12} {time.monotonic() - began:.1f} s')
+    print(f'{all_passed} passed, {all_failed} failed', flush=True)
+    return 0 if all_passed and not all_failed else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
