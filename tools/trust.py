@@ -28,6 +28,7 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 # Name, what it proves, seconds the whole of it may take, the command.
 PARTS = [
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
+    ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
 ]
 
 
