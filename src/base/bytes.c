@@ -66,8 +66,8 @@ bool bytes_to_i64(struct bytes view, int64_t *ret)
     uint64_t value;
     if (negative)
         view.at++, view.count--;
-    if (!bytes_to_u64(view, &value) || value > INT64_MAX)
+    if (!bytes_to_u64(view, &value) || value > (uint64_t)INT64_MAX + negative)
         return false;
-    *ret = negative ? -(int64_t)value : (int64_t)value;
+    *ret = (int64_t)(negative ? 0 - value : value);
     return true;
 }
