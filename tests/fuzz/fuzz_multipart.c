@@ -1,31 +1,20 @@
 /* A form, boundary "b": read in one piece and in pieces whose sizes the input chooses, it must tell the same. The first two bytes are
  * the sizes. The rest is also tried as a Content-Type. */
+#include "fuzz.h"
+
 #include "http/multipart.h"
 
 #include "base/text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count);
-
 static struct buf *told;
 static int open_parts;
 
-static void must(bool truth, const char *what)
-{
-    if (truth)
-        return;
-    fprintf(stderr, "broken: %s\n", what);
-    abort();
-}
-
 static int on_part(void *user, const struct multipart_part *part)
 {
-    must(open_parts++ == 0, "one part at a time");
-    must(text_is_utf8(part->name) && text_is_utf8(part->filename), "names are UTF-8");
-    must(part->name.count <= LIMIT_NAME_BYTES && part->filename.count <= LIMIT_NAME_BYTES, "names are bounded");
-    must(!part->filename.count || part->is_file, "who has a filename is a file");
+    fuzz_must(open_parts++ == 0, "one part at a time");
+    fuzz_must(text_is_utf8(part->name) && text_is_utf8(part->filename), "names are UTF-8");
+    fuzz_must(part->name.count <= LIMIT_NAME_BYTES && part->filename.count <= LIMIT_NAME_BYTES, "names are bounded");
+    fuzz_must(!part->filename.count || part->is_file, "who has a filename is a file");
     buf_print(told, "[%u %.*s|%.*s|%.*s|%d%d]", part->index, BYTES_ARG(part->name), BYTES_ARG(part->filename), BYTES_ARG(part->type),
               part->is_file, part->filename_cut);
     return 0;
@@ -33,14 +22,14 @@ static int on_part(void *user, const struct multipart_part *part)
 
 static int on_data(void *user, struct bytes data)
 {
-    must(open_parts == 1 && data.count > 0, "data belongs to a part");
+    fuzz_must(open_parts == 1 && data.count > 0, "data belongs to a part");
     buf_put(told, data);
     return 0;
 }
 
 static int on_part_end(void *user)
 {
-    must(open_parts-- == 1, "only an open part ends");
+    fuzz_must(open_parts-- == 1, "only an open part ends");
     buf_text(told, ";");
     return 0;
 }
@@ -63,16 +52,18 @@ static int read_form(struct bytes form, size_t step, size_t then, struct buf *re
     }
     if (!answer)
         answer = multipart_end(multipart, &problem);
-    must((answer != 0) == problem_is(&problem), "an error has a sentence");
-    must(answer != 0 || open_parts == 0, "a good form has no open part");
+    fuzz_must((answer != 0) == problem_is(&problem), "an error has a sentence");
+    fuzz_must(answer != 0 || open_parts == 0, "a good form has no open part");
     multipart_free(multipart);
     return answer;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
+FUZZ_TARGET(multipart)
 {
+    const uint8_t *data = (const uint8_t *)input.at;
+    size_t count = input.count;
     if (count < 2)
-        return 0;
+        return;
     struct bytes form = {(const char *)data + 2, count - 2};
     struct buf whole BUF_OWNED, pieces BUF_OWNED;
     char boundary[MULTIPART_BOUNDARY_SIZE];
@@ -82,7 +73,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
     buf_init(&pieces, 1 << 20);
     int one = read_form(form, form.count, 1, &whole);
     int two = read_form(form, data[0] + 1u, data[1] + 1u, &pieces);
-    must(one == two, "split or not, the same answer");
-    must(one != 0 || bytes_equal(buf_bytes(&whole), buf_bytes(&pieces)), "split or not, the same parts");
-    return 0;
+    fuzz_must(one == two, "split or not, the same answer");
+    fuzz_must(one != 0 || bytes_equal(buf_bytes(&whole), buf_bytes(&pieces)), "split or not, the same parts");
 }

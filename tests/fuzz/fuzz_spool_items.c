@@ -1,5 +1,7 @@
 /* Items as JSON: a body read in one piece and in pieces whose sizes the input chooses must come to the same items or the same refusal, as
  * JSON Lines or as a document. The first byte is the form, the next two are the sizes. Every item is JSON on one line, within its limits. */
+#include "fuzz.h"
+
 #include "server/intake/spool_items.h"
 
 #include "base/json.h"
@@ -7,27 +9,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count);
-
 enum { VALUE_BYTES_MAX = 4096 };
-
-/* No disk: the larger values are so many bytes gone. */
-int blob_put(struct blobs *blobs, struct bytes data, struct sha *ret)
-{
-    *ret = (struct sha){0};
-    return 0;
-}
-
-static void must(bool truth, const char *what)
-{
-    if (truth)
-        return;
-    fprintf(stderr, "broken: %s\n", what);
-    abort();
-}
 
 static void done(struct spool *spool)
 {
@@ -53,9 +35,9 @@ static int read_body(struct spool *spool, const struct spool_rules *rules, struc
         body.count -= count;
         step = then;
     }
-    must(answer >= 0, "nothing goes to the disk, so nothing fails there");
-    must((answer != 0) == problem_is(&spool->problem), "a refusal has a sentence");
-    must(!answer || spool->status == 400 || spool->status == 413, "a refusal has a status");
+    fuzz_must(answer >= 0, "nothing goes to the disk, so nothing fails there");
+    fuzz_must((answer != 0) == problem_is(&spool->problem), "a refusal has a sentence");
+    fuzz_must(!answer || spool->status == 400 || spool->status == 413, "a refusal has a status");
     return answer;
 }
 
@@ -68,32 +50,34 @@ static void check_items(const struct spool *spool)
     while (spool_item_next(&page, &item)) {
         count++;
         bytes += item.bytes;
-        must(item.name.count <= LIMIT_NAME_BYTES && item.key.count <= LIMIT_NAME_BYTES && item.type.count < 128, "texts are bounded");
-        must(text_is_utf8(item.name) && text_is_utf8(item.key) && text_is_utf8(item.type), "texts are UTF-8");
-        must(item.bytes > 0 && item.bytes <= VALUE_BYTES_MAX, "values are bounded");
-        must(!item.has_blob && json_grammar(item.value, LIMIT_VALUE_DEPTH + 2, &at) == JSON_GRAMMAR_GOOD, "a value is JSON");
-        must(!memchr(item.value.at, '\n', item.value.count) && !memchr(item.value.at, '\r', item.value.count), "a value is one line");
+        fuzz_must(item.name.count <= LIMIT_NAME_BYTES && item.key.count <= LIMIT_NAME_BYTES && item.type.count < 128, "texts are bounded");
+        fuzz_must(text_is_utf8(item.name) && text_is_utf8(item.key) && text_is_utf8(item.type), "texts are UTF-8");
+        fuzz_must(item.bytes > 0 && item.bytes <= VALUE_BYTES_MAX, "values are bounded");
+        fuzz_must(!item.has_blob && json_grammar(item.value, LIMIT_VALUE_DEPTH + 2, &at) == JSON_GRAMMAR_GOOD, "a value is JSON");
+        fuzz_must(!memchr(item.value.at, '\n', item.value.count) && !memchr(item.value.at, '\r', item.value.count), "a value is one line");
     }
-    must(!page.count && count == spool->count && bytes == spool->bytes, "every item is there");
-    must(!spool->params || json_grammar(bytes_of(spool->params), LIMIT_VALUE_DEPTH + 3, &at) == JSON_GRAMMAR_GOOD, "parameters are JSON");
+    fuzz_must(!page.count && count == spool->count && bytes == spool->bytes, "every item is there");
+    fuzz_must(!spool->params || json_grammar(bytes_of(spool->params), LIMIT_VALUE_DEPTH + 3, &at) == JSON_GRAMMAR_GOOD, "parameters are JSON");
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
+FUZZ_TARGET(spool_items)
 {
+    const uint8_t *data = (const uint8_t *)input.at;
+    size_t count = input.count;
     static const struct spool_rules forms[] = {{.lines = true}, {0}, {.single = true}, {.none = true}};
     if (count < 3)
-        return 0;
+        return;
+    fuzz_stand_ins.blobs = true;      /* no disk: the larger values are so many bytes gone */
     const struct spool_rules *rules = &forms[data[0] % 4];
     struct bytes body = {(const char *)data + 3, count - 3};
     struct spool whole, pieces;
     int one = read_body(&whole, rules, body, body.count, 1);
     int two = read_body(&pieces, rules, body, data[1] + 1u, data[2] + 1u);
-    must(one == two && whole.status == pieces.status && !strcmp(whole.problem.text, pieces.problem.text), "split or not, the same answer");
+    fuzz_must(one == two && whole.status == pieces.status && !strcmp(whole.problem.text, pieces.problem.text), "split or not, the same answer");
     if (!one) {
         check_items(&whole);
-        must(bytes_equal(buf_bytes(&whole.records.near), buf_bytes(&pieces.records.near)), "split or not, the same items");
+        fuzz_must(bytes_equal(buf_bytes(&whole.records.near), buf_bytes(&pieces.records.near)), "split or not, the same items");
     }
     done(&whole);
     done(&pieces);
-    return 0;
 }
