@@ -142,6 +142,10 @@
 #define LIMIT_SESSION_US (12 * 3600 * 1000000LL)   /* a session ends after half a day, and with the server */
 #define LIMIT_JOURNAL_BYTES (1024 * 1024)          /* bytes of log lines that wait for standard error; beyond it they are dropped and counted */
 
+/* The service manager, and secrets in files. */
+#define LIMIT_MANAGER_PULSE_US 5000000LL           /* longest time between two looks at whether our line of status is still true */
+#define LIMIT_SECRET_BYTES (64 * 1024)             /* bytes of a file that holds a secret */
+
 /* Pipeline files. */
 #define LIMIT_PIPELINE_FILE_BYTES (256 * 1024)     /* bytes of a pipeline file, and of each file that it takes in */
 #define LIMIT_PIPELINE_NODES 20000                 /* values in a pipeline file, with aliases written out: a few lines of aliases of aliases could be billions */

@@ -6,6 +6,7 @@
 #include "config/compile.h"
 #include "config/environment.h"
 #include "config/grammar.h"
+#include "config/secret.h"
 #include "config/yaml.h"
 #include "core/pipeline.h"
 #include "engine/terms.h"
@@ -67,6 +68,7 @@ static void put_need(void *data, const char *name, bool has_default)
 {
     struct buf *ret = data, line BUF_OWNED;
     buf_init(&line, 1024);
+    secret_settle(name, SECRET_ANY, NULL);
     buf_print(&line, "  needs %s%s\n", name, has_default ? " (has a default)" : getenv(name) ? "" : " (not set)");
     if (buf_ok(&line) && !strstr(buf_z(ret), buf_z(&line)))
         buf_put(ret, buf_bytes(&line));

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
+#include "os/manager.h"
 #include "readers/mirror.h"
 #include "readers/webhook.h"
 #include "server/journal.h"
@@ -18,6 +19,8 @@
 
 struct serve {
     struct host host;
+    struct manager manager;           /* whoever started us, if it is one */
+    int listening;                    /* the socket that it handed over; 0 = none */
     struct settings settings;
     struct service *service;
     struct cursor_world world;        /* of the readers that go outwards */
@@ -110,6 +113,7 @@ static void told_to_end(void *data, int number)
         loop_stop(serve->host.loop);
         return;
     }
+    manager_stopping(&serve->manager);
     timer_start(serve->host.loop, &serve->grace, GRACE_US, grace_over);
     engine_drain(serve->host.engine, engine_idle, serve);
     service_drain(serve->service, service_idle, serve);
@@ -121,7 +125,9 @@ static void told_to_reload(void *data, int number)
     struct problem problem = {0};
     struct buf said BUF_OWNED;
     buf_init(&said, 2048);
-    if (service_reload(serve->service, &problem))
+    if (!serve->settings.keys_file)
+        buf_text(&said, "there is no file of keys to read again");
+    else if (service_reload(serve->service, &problem))
         buf_print(&said, "the keys stay as they were: %s", problem.text);
     else
         buf_text(&said, "the keys were read again");
@@ -166,7 +172,7 @@ static int open_service(struct serve *serve, struct problem *problem)
 {
     const struct settings *settings = &serve->settings;
     struct service_settings options = {
-        .host = settings->host, .port = (int)settings->port, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
+        .host = settings->host, .port = (int)settings->port, .listening = serve->listening, .version = RIVULET_VERSION, .shelf = &serve->host.shelf, .scratch = serve->host.dir,
         .trips = serve->host.trips, .asker = serve->host.asker, .webhooks = serve->webhooks, .mirror = serve->mirror,
         .max_body_bytes = settings->max_body_mb << 20, .max_file_bytes = settings->max_file_mb << 20, .max_batch = (int)settings->max_batch,
         .enable_parallel = settings->enable_parallel, .max_workers = (int)settings->max_workers, .use_gpu = settings->use_gpu,
@@ -194,6 +200,32 @@ static void say_ready(struct serve *serve)
         fprintf(stderr, "rivulet serve: opened \"%s\" as epoch %lld with %zu open jobs, %llu events so far\n", serve->host.dir,
                 (long long)store_epoch(serve->host.store), numbers.jobs_open, (unsigned long long)store_pos(serve->host.store));
     }
+}
+
+/* What `systemctl status` shows. */
+static void status_line(void *data, char ret[MANAGER_STATUS_SIZE])
+{
+    struct serve *serve = data;
+    size_t open = store_numbers(serve->host.store).jobs_open;
+    if (serve->draining)
+        snprintf(ret, MANAGER_STATUS_SIZE, "Draining: %d running, %zu jobs open", (int)engine_running(serve->host.engine), open);
+    else
+        snprintf(ret, MANAGER_STATUS_SIZE, "Listening on %s port %d; %d of %d workers ready, %d busy, %zu jobs open", serve->settings.host,
+                 service_port(serve->service), (int)workers_ready(serve->host.crew), (int)serve->settings.max_workers,
+                 (int)engine_running(serve->host.engine), open);
+}
+
+/* Where there is a service manager the socket that it hands over goes before --listen: its address is checked as if we had been told it. */
+static int take_socket(struct serve *serve, struct problem *problem)
+{
+    char host[INET6_ADDRSTRLEN];
+    int port, answer = manager_listener(&serve->manager, &serve->listening, host, &port, problem);
+    if (answer)
+        return answer < 0 ? -1 : 0;
+    free(serve->settings.host);
+    serve->settings.host = mem_text(host);
+    serve->settings.port = port;
+    return 0;
 }
 
 /* Ten thousand readers are ten thousand descriptors: take as many as we may have. */
@@ -227,13 +259,15 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     if (!host_open(&serve->host, &options, problem) && !open_readers(serve, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);
-        if (serve->settings.keys_file)
+        if (serve->settings.keys_file || serve->manager.fd >= 0)
             loop_on_signal(serve->host.loop, SIGHUP, told_to_reload, serve);
         say_ready(serve);
+        manager_ready(&serve->manager, serve->host.loop, status_line, serve);
         loop_run(serve->host.loop);
         timer_stop(serve->host.loop, &serve->grace);
         const struct problem *broken = serve->draining ? NULL : workers_problem(serve->host.crew);
         status = broken ? problem_set(problem, "%s", broken->text), EXIT_USAGE : EXIT_WELL;
+        manager_close(&serve->manager);
         service_close(serve->service);
         serve->service = NULL;
     }
@@ -252,6 +286,7 @@ int command_serve(const struct command *command, int argc, char **argv)
     struct buf note BUF_OWNED;
     buf_init(&note, 1024);
     int status = EXIT_USAGE;
+    manager_open(&serve.manager);
     if (!settings_init(&serve.settings, &problem) && !command_parse(command, argc, argv, &serve.settings, &arguments, &problem)) {
         settings_finish(&serve.settings, &note);
         if (note.count)
@@ -260,12 +295,13 @@ int command_serve(const struct command *command, int argc, char **argv)
             status = manual_print(command);
         } else if (arguments.count) {
             problem_set(&problem, "\"%s\" is not understood: serve takes flags only", arguments.words[0]);
-        } else if (!check_settings(&serve.settings, &problem)) {
+        } else if (!take_socket(&serve, &problem) && !check_settings(&serve.settings, &problem)) {
             status = serve_until_told(&serve, &problem);
         }
     }
     if (problem_is(&problem))
         status = command_refuse(command, &problem);
+    manager_close(&serve.manager);
     settings_done(&serve.settings);
     return status;
 }

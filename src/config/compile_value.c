@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "config/secret.h"
 #include "config/units.h"
 #include "expr/expr.h"
 
@@ -140,7 +141,13 @@ static struct json_object *text_of_env(struct compile *compile, const struct yam
     struct json_object *env JSON_OWNED = compile_env(compile, node);
     if (!env)
         return NULL;
-    const char *name = json_object_get_string(json_get(env, "$env")), *value = getenv(name);
+    const char *name = json_object_get_string(json_get(env, "$env"));
+    struct problem problem = {0};
+    if (secret_settle(name, SECRET_ANY, &problem)) {
+        WRONG(compile, node, "%s.", problem.text);
+        return NULL;
+    }
+    const char *value = getenv(name);
     if (value && *value)
         return json_object_new_string(value);
     if (json_get(env, "default"))

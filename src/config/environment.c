@@ -1,6 +1,7 @@
 #include "config/environment.h"
 
 #include "base/json.h"
+#include "config/secret.h"
 
 #include <stdlib.h>
 
@@ -39,4 +40,15 @@ static void add_missing(void *data, const char *name, bool has_default)
 void environment_missing(const struct pipeline *pipeline, struct buf *ret)
 {
     environment_walk(pipeline->tree, add_missing, ret);
+}
+
+static void settle(void *data, const char *name, bool has_default)
+{
+    secret_settle(name, SECRET_ANY, data);      /* the first problem stays */
+}
+
+int environment_settle(const struct pipeline *pipeline, struct problem *problem)
+{
+    environment_walk(pipeline->tree, settle, problem);
+    return problem_is(problem) ? -1 : 0;
 }

@@ -1,6 +1,7 @@
 #include "config/settings.h"
 
 #include "base/mem.h"
+#include "config/secret.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@ static const struct setting {
     int64_t min, max;
     bool serves;                  /* means something to a server only */
     const char *help;
+    int secret;                   /* SECRET_…: may lie in a file */
 } table[] = {
 #define AT(field) offsetof(struct settings, field)
     {NULL, {"SERVICE_HOST"}, TEXT, AT(host), "127.0.0.1", 0, 0, true, "address to listen on"},
@@ -37,10 +39,10 @@ static const struct setting {
     {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
     {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},
     {"keys", {"RIVULET_KEYS_FILE"}, TEXT, AT(keys_file), NULL, 0, 0, true, "file of the keys that may ask; SIGHUP reads it again"},
-    {NULL, {"RIVULET_KEYS"}, TEXT, AT(keys), NULL, 0, 0, true, "such keys themselves: OWNER KEY [jobs=N …]; …"},
+    {NULL, {"RIVULET_KEYS"}, TEXT, AT(keys), NULL, 0, 0, true, "such keys themselves: OWNER KEY [jobs=N …]; …", SECRET_CREDENTIAL},
     {NULL, {"RIVULET_CORS_ORIGINS"}, TEXT, AT(origins), NULL, 0, 0, true, "pages that may read answers; all without keys, none with"},
     {NULL, {"RIVULET_PUBLIC_URL"}, TEXT, AT(public_url), NULL, 0, 0, true, "where remote services reach this server, for their webhooks"},
-    {NULL, {"RIVULET_WEBHOOK_SECRET"}, TEXT, AT(webhook_secret), NULL, 0, 0, true, "signs webhooks: whsec_BASE64; old ones behind it, with spaces"},
+    {NULL, {"RIVULET_WEBHOOK_SECRET"}, TEXT, AT(webhook_secret), NULL, 0, 0, true, "signs webhooks: whsec_BASE64; old ones behind it, with spaces", SECRET_ANY},
     {NULL, {"RIVULET_NET_ALLOW"}, TEXT, AT(net_allow), NULL, 0, 0, false, "private addresses that items may name: 10.0.0.0/8,127.0.0.1"},
     {"fixtures", {"RIVULET_FIXTURES"}, TEXT, AT(fixtures), NULL, 0, 0, false, "folder of recorded answers, used instead of the network"},
     {"record", {"RIVULET_FIXTURES_RECORD"}, FLAG, AT(record), "false", 0, 0, false, "call the network, and record its answers in --fixtures"},
@@ -139,6 +141,8 @@ int settings_init(struct settings *settings, struct problem *problem)
         if (row->fallback)
             set(settings, row, "", row->fallback, problem);
         for (size_t e = 0; e < 2 && row->env[e]; e++) {
+            if (row->secret && secret_settle(row->env[e], row->secret, problem))
+                return -1;
             const char *value = getenv(row->env[e]);
             if (!value || !value[0])
                 continue;

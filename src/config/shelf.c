@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "config/builtin.h"
+#include "config/environment.h"
 
 #include <stdlib.h>
 
@@ -35,6 +36,8 @@ static int put(struct shelf *shelf, struct pipeline *pipeline, struct problem *p
         answer = problem_set(problem, "two pipelines have the name \"%s\"", pipeline->name);
     else if (shelf->count == SHELF_MAX)
         answer = problem_set(problem, "there are more than %d pipelines", SHELF_MAX);
+    else
+        answer = environment_settle(pipeline, problem);
     if (answer) {
         pipeline_free(pipeline);
         return answer;

@@ -64,6 +64,7 @@ struct http_request {
 struct http_settings {
     const char *host;              /* a name or address to listen on: "127.0.0.1", "::1", "0.0.0.0", "localhost" */
     int port;                      /* 0 = a free one, see http_port */
+    int listening;                 /* a TCP socket that listens already, in place of host and port: the server's own once this answers 0; 0 = none */
     int64_t body_bytes_max;        /* 0 = LIMIT_HTTP_BODY_BYTES */
     int connections_max;           /* 0 = LIMIT_HTTP_CONNECTIONS */
     int address_connections_max;   /* of one address, loopback included; 0 = LIMIT_HTTP_ADDRESS_PERCENT of all, loopback not counted */

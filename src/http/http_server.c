@@ -117,8 +117,14 @@ static int say_why(const struct http_settings *settings, int error, struct probl
     return error;
 }
 
+/* One that somebody else has opened gets our options too; what cannot be set is no reason to refuse it. */
 static int listen_on(const struct http_settings *settings, int *ret_fd, struct problem *problem)
 {
+    if (settings->listening > 0) {
+        set_options(settings->listening, settings);
+        *ret_fd = settings->listening;
+        return 0;
+    }
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
     char port[8];
     if (settings->port < 0 || settings->port > 65535) {

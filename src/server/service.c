@@ -87,7 +87,7 @@ int service_open(struct loop *loop, struct store *store, struct engine *engine, 
     assert(settings->shelf && settings->shelf->count);
     struct service *service = service_new(loop, store, engine, blobs, settings);
     struct http_settings http = {
-        .host = service->settings.host, .port = settings->port, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
+        .host = service->settings.host, .port = settings->port, .listening = settings->listening, .body_bytes_max = service->settings.max_body_bytes, .any_host = settings->any_host,
         .origins = settings->origins ? settings->origins : settings->keys_file || settings->keys ? "" : "*",
         .on_begun = ops_begun, .on_ended = request_ended, .look_data = service,
     };

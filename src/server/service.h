@@ -35,6 +35,7 @@ struct service_settings {
     /* where to listen */
     const char *host;               /* "127.0.0.1" */
     int port;                       /* 0 = a free one, see service_port */
+    int listening;                  /* a socket that listens already, in place of host and port, taken over (http.h); 0 = none */
     bool any_host;                  /* do not check the Host header; else checked on loopback against DNS rebinding */
     /* who we are */
     const char *name;               /* "rivulet" */
