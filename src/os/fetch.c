@@ -105,7 +105,7 @@ void fetch_answered(struct fetch_call *call)
 {
     struct fetch *fetch = call->fetch;
     pthread_mutex_lock(&fetch->lock);
-    bool dropped = call->dropped;
+    bool dropped = call->dropped, first = list_empty(&fetch->answered);
     if (dropped) {
         list_leave(&call->drop_link);
     } else {
@@ -115,7 +115,7 @@ void fetch_answered(struct fetch_call *call)
     pthread_mutex_unlock(&fetch->lock);
     if (dropped)
         fetch_call_free(call);
-    else
+    else if (first)                              /* else the bell has rung and nobody came yet */
         ring(fetch);
 }
 
@@ -142,9 +142,11 @@ struct fetch_call *fetch_start(struct fetch *fetch, const struct fetch_request *
     }
     struct lane *lane = &fetch->lanes[call->guarded];
     pthread_mutex_lock(&fetch->lock);
+    bool first = list_empty(&lane->asked);
     list_push(&lane->asked, &call->link);
     pthread_mutex_unlock(&fetch->lock);
-    curl_multi_wakeup(lane->multi);
+    if (first)                                   /* else it is woken already and has not come yet */
+        fetch_poll_wake(lane);
     return call;
 }
 
@@ -164,7 +166,7 @@ void fetch_drop(struct fetch_call *call)
     }
     pthread_mutex_unlock(&fetch->lock);
     if (taken)
-        curl_multi_wakeup(lane->multi);
+        fetch_poll_wake(lane);
     else if (!told)                              /* inside its own `done`: it is freed after that */
         fetch_call_free(call);
 }
@@ -246,6 +248,14 @@ static void on_bell(void *data, int events)
 
 /* ---- open and close ---- */
 
+/* Its thread is gone, or never was. Curl still names sockets while it closes them. */
+static void close_lane(struct lane *lane)
+{
+    curl_multi_cleanup(lane->multi);
+    lane->multi = NULL;
+    fetch_poll_close(lane);
+}
+
 static int open_lane(struct fetch *fetch, int which, struct problem *problem)
 {
     struct lane *lane = &fetch->lanes[which];
@@ -255,13 +265,12 @@ static int open_lane(struct fetch *fetch, int which, struct problem *problem)
     if (!lane->multi)
         return problem_set(problem, "libcurl cannot be set up");
     curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)LIMIT_FETCH_IDLE);
-    int failed = pthread_create(&lane->thread, NULL, fetch_lane_run, lane);
-    if (failed) {
-        curl_multi_cleanup(lane->multi);
-        lane->multi = NULL;
-        return problem_set(problem, "a thread for calls cannot be started: %s", strerror(failed));
-    }
-    return 0;
+    int failed = fetch_poll_open(lane, problem);
+    if (!failed && (failed = pthread_create(&lane->thread, NULL, fetch_lane_run, lane)))
+        problem_set(problem, "a thread for calls cannot be started: %s", strerror(failed));
+    if (failed)
+        close_lane(lane);
+    return failed ? -1 : 0;
 }
 
 static int open_bell(struct fetch *fetch, struct problem *problem)
@@ -286,7 +295,7 @@ int fetch_open(struct loop *loop, const struct fetch_options *options, struct fe
     fetch->replay = options->fixtures && !options->record;
     list_init(&fetch->answered);
     for (int i = 0; i < 2; i++) {
-        struct list *lists[] = {&fetch->lanes[i].asked, &fetch->lanes[i].drops, &fetch->lanes[i].line, &fetch->lanes[i].running};
+        struct list *lists[] = {&fetch->lanes[i].asked, &fetch->lanes[i].drops, &fetch->lanes[i].ready, &fetch->lanes[i].running};
         for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
             list_init(lists[l]);
     }
@@ -311,9 +320,9 @@ void fetch_close(struct fetch *fetch)
         struct lane *lane = &fetch->lanes[i];
         if (!lane->multi)
             continue;
-        curl_multi_wakeup(lane->multi);
+        fetch_poll_wake(lane);
         pthread_join(lane->thread, NULL);
-        curl_multi_cleanup(lane->multi);
+        close_lane(lane);
         for (struct list *link; (link = list_pop(&lane->asked));)
             fetch_call_free(LIST_OF(link, struct fetch_call, link));
     }

@@ -25,7 +25,7 @@ struct fetch_own {
 
 struct fetch_call {
     struct fetch *fetch;
-    struct list link;              /* asked, line, or answered */
+    struct list link;              /* lane.asked, host.line, lane.running, or answered */
     struct list drop_link;         /* lane.drops */
     enum call_state state;         /* lock */
     bool dropped;                  /* lock */
@@ -33,8 +33,8 @@ struct fetch_call {
     void *data;
 
     char *method, *url;            /* as it was asked */
-    uint64_t host;                 /* hash of its host */
-    bool counted;                  /* in lane.hosts */
+    struct host *host;             /* while it is in the lane's hands */
+    bool runs;                     /* counted by its host and its lane */
     struct curl_slist *headers;
     char *body;                    /* NULL = none */
     size_t body_count;
@@ -59,16 +59,26 @@ struct fetch_call {
     struct fetch_answer answer;
 };
 
+/* A host that has calls in the lane; it goes with the last of them. */
+struct host {
+    uint64_t key;                  /* hash of its name and port */
+    struct list line;              /* calls that wait for their turn */
+    struct list ready_link;        /* lane.ready */
+    size_t running;
+};
+
 struct lane {
     struct fetch *fetch;
     bool guarded;
     pthread_t thread;
     CURLM *multi;
+    int poll;                      /* epoll: the sockets that curl named, and wake */
+    int wake;                      /* eventfd: something is asked or dropped, or the lane is to end */
     struct list asked, drops;      /* lock; loop → thread */
-    struct list line;              /* calls that wait for their turn */
+    struct map hosts;              /* key → struct host, those with calls */
+    struct list ready;             /* hosts that have a call in line and a place for it */
     struct list running;
     size_t running_count;
-    struct map hosts;              /* hash → how many run, as a pointer */
     struct heap waits;
 };
 
@@ -92,6 +102,19 @@ void fetch_answered(struct fetch_call *call);            /* lane thread: hands t
 
 /* fetch_lane.c */
 void *fetch_lane_run(void *lane);                        /* the thread */
+
+/* fetch_line.c, lane thread: a line for each host, so that one that is full costs the others nothing, however many wait for it. */
+void fetch_line_join(struct lane *lane, struct fetch_call *call);
+/* Takes the next that may begin and counts it as running; hosts take turns. NULL when nothing may begin now. */
+struct fetch_call *fetch_line_next(struct lane *lane);
+void fetch_line_leave(struct lane *lane, struct fetch_call *call);         /* wherever it is: in line or running; its place is free */
+
+/* fetch_poll.c, lane thread: waits for sockets and times, and lets curl do what is due. What a turn costs grows with what happened and not with
+ * how many calls are under way. */
+int fetch_poll_open(struct lane *lane, struct problem *problem);           /* loop; with its multi. 0, or -1: close it all the same */
+void fetch_poll_close(struct lane *lane);                                  /* loop, when the thread is gone */
+void fetch_poll_wake(struct lane *lane);                                   /* any thread: ends the wait, or the next one */
+void fetch_poll_turn(struct lane *lane, int64_t wait_us);                  /* waits at most so long; < 0 = as long as curl likes */
 
 /* fetch_easy.c, lane thread */
 int fetch_easy_begin(struct fetch_call *call, struct problem *problem);    /* makes the handle, not yet in a multi. 0, or -1 */
