@@ -22,6 +22,7 @@ struct outcome {
     double score;
     int64_t retry_after_us;     /* RETRY: not before that time is over; 0 = the leg's back-off alone */
     bool fail_job;              /* FAIL: the whole job ends with it (on_error: fail_job) */
+    const struct record_outcome *record;      /* FAIL: the record that takes its item along (on_error: fail_item, fail_job), not told yet; NULL = none */
 };
 
 /* What one record of an item's leg came to. A record that is dropped is neither a result nor an error. */

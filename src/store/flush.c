@@ -101,6 +101,7 @@ static void flushed(void *data, struct log_flush *flush)
 
 void store_flush(struct store *store)
 {
+    assert(!store->unit);    /* a flush goes behind all that was accepted */
     if (list_empty(&store->dirty) || store->flush_running || store->disk_full || store->closing)
         return;
     struct log_flush *flush = MEM_NEW(struct log_flush);

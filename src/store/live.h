@@ -152,6 +152,7 @@ struct store {
     struct pending *pending;       /* ring */
     size_t pending_first, pending_count, pending_room;
     size_t queued_bytes;           /* of accepted rows that are not durable */
+    struct log_entry *unit, **unit_end;   /* accepted, and held back for the event that they are joined to */
     struct tail_mark {             /* ring over all jobs, oldest row first: who is evicted next */
         int64_t job;
         uint64_t seq;
@@ -180,6 +181,8 @@ void live_consider(struct live *live);            /* note an ended one that nobo
 void live_reap(struct store *store);              /* … and free those that still nobody needs */
 int64_t log_wall(const struct store *store);      /* wall time as the log tells it: where the clock was set back it stands still */
 void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
+/* The same, but it goes to the log with the event that is accepted next, which must come in the same breath: no power cut parts them. */
+void accept_joined(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count);
 void accept_end(struct store *store, struct live *live, struct bytes error);        /* no item of it may be unfinished */
 void accept_end_if_over(struct store *store, struct live *live, struct bytes error);
 void accept_skip(struct store *store, struct live *live, struct bytes reason);      /* all items that have not ended */

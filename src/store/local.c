@@ -108,7 +108,22 @@ static void keep_work(struct live *live, const struct event *event, struct row *
     }
 }
 
-void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count)
+/* To the log, with what was held back for it. */
+static void hand_over(struct store *store, struct log_entry *entry, bool joined)
+{
+    entry->joined = joined;
+    if (!store->unit)
+        store->unit_end = &store->unit;
+    *store->unit_end = entry;
+    store->unit_end = &entry->next;
+    if (joined)
+        return;
+    struct log_entry *unit = store->unit;
+    store->unit = NULL;
+    store->log->ops->append(store->log, unit);
+}
+
+static void accept(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count, bool joined)
 {
     struct problem problem = {0};
     stamp(store, live, event);
@@ -126,11 +141,21 @@ void accept_event(struct store *store, struct live *live, struct event *event, c
     keep_work(live, event, row);
     usage_note(live);
     silence_note(live, event->kind);
-    store->log->ops->append(store->log, entry_of(live, row, blobs, blobs_count));
+    hand_over(store, entry_of(live, row, blobs, blobs_count), joined);
     claim_refresh(live);
 #ifdef BUG_PUBLISH_EARLY
     tail_durable(store, store->pos);
 #endif
+}
+
+void accept_event(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count)
+{
+    accept(store, live, event, blobs, blobs_count, false);
+}
+
+void accept_joined(struct store *store, struct live *live, struct event *event, const struct sha *blobs, size_t blobs_count)
+{
+    accept(store, live, event, blobs, blobs_count, true);
 }
 
 void accept_end(struct store *store, struct live *live, struct bytes error)

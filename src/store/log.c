@@ -37,6 +37,15 @@ static void cache_done(struct log_job_cache *cache)
     free(cache->cells);
 }
 
+struct log_entry *log_last_of(struct log_entry *unit)
+{
+    while (unit->joined && unit->next)
+        unit = unit->next;
+    unit->joined = false;
+    unit->next = NULL;
+    return unit;
+}
+
 void log_flush_free(struct log_flush *flush)
 {
     if (!flush)

@@ -15,6 +15,7 @@ struct log;
 /* A row on its way to the disk, with what must be exact with it in the same transaction. */
 struct log_entry {
     struct row *row;                  /* one reference, owned */
+    bool joined;                      /* the entry behind it is of the same transaction: both are durable, or neither */
     /* JOB_CREATED only: the job's row and its pipeline's text (stored once by hash). Owned texts. */
     char *job_id, *owner;
     struct sha pipeline_hash;
@@ -35,6 +36,7 @@ struct log_entry {
 };
 struct log_entry *log_entry_new(struct row *row);     /* takes over the caller's reference */
 void log_entry_free(struct log_entry *entry);
+struct log_entry *log_last_of(struct log_entry *unit);             /* for logs: the last entry of what was handed over at once */
 
 /* Caches of the fold of one job, as of `flush.pos`. Opaque to the log. Owned arrays. */
 struct log_job_cache {
@@ -169,7 +171,8 @@ struct log_client {
 };
 
 struct log_ops {
-    void (*append)(struct log *log, struct log_entry *entry);      /* takes over the entry */
+    /* Takes over the entry and those behind its `next`: a whole unit, so that the last of them is not joined to anything. */
+    void (*append)(struct log *log, struct log_entry *entry);
     void (*flush)(struct log *log, struct log_flush *flush);       /* behind all entries appended before */
     void (*read)(struct log *log, struct log_read *read);
     void (*find)(struct log *log, struct log_find *find);

@@ -246,6 +246,17 @@ void desk_append_naming(struct desk *desk, int64_t job, const struct sha *blob)
     desk->log->ops->append(desk->log, entry);
 }
 
+uint64_t desk_append_unit(struct desk *desk, int64_t job, size_t count)
+{
+    struct log_entry *unit = NULL, **end = &unit;
+    for (; count; count--, end = &(*end)->next) {
+        *end = next_entry(desk, job, EVENT_ITEM_DONE, 0, BYTES("{}"));
+        (*end)->joined = count > 1;
+    }
+    desk->log->ops->append(desk->log, unit);
+    return desk->pos;
+}
+
 void desk_settle(struct desk *desk)
 {
     while (desk->durable < desk->pos)

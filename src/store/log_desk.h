@@ -53,6 +53,7 @@ void desk_turn(struct desk *desk);                 /* waits for a letter and rea
  * text "pipeline". */
 uint64_t desk_append(struct desk *desk, int64_t job, enum event_kind kind, int64_t item, struct bytes body);
 void desk_append_naming(struct desk *desk, int64_t job, const struct sha *blob);    /* the same, naming a blob */
+uint64_t desk_append_unit(struct desk *desk, int64_t job, size_t count);       /* so many rows that are durable together, or not at all */
 void desk_settle(struct desk *desk);               /* until all that was handed over is durable */
 /* Flush all jobs as of now: fold "fold SEQ", cell page 0 "cell SEQ". Waits until it is durable if `wait`. */
 void desk_flush(struct desk *desk, bool wait);

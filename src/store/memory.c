@@ -389,10 +389,10 @@ static void serve(struct memory *memory)
 static void log_append(struct log *log, struct log_entry *entry)
 {
     struct memory *memory = of(log);
-    entry->next = NULL;
     *memory->entries_end = entry;
-    memory->entries_end = &entry->next;
-    memory->waiting++;
+    memory->entries_end = &log_last_of(entry)->next;
+    for (; entry; entry = entry->next)
+        memory->waiting++;
     serve(memory);
 }
 
@@ -475,11 +475,15 @@ size_t memory_sync(struct log *log, size_t count)
     struct memory *memory = of(log);
     size_t done = 0;
     uint64_t pos = 0;
+    bool joined = false;
     if (memory->full)
         return 0;
-    for (struct log_entry *entry; done < count && (entry = memory->entries); done++) {
+    for (struct log_entry *entry; (joined || done < count) && (entry = memory->entries); done++) {
         add_entry(memory->disk, entry);
         pos = entry->row->pos;
+#ifndef BUG_SPLIT_UNIT
+        joined = entry->joined;
+#endif
         if (!(memory->entries = entry->next))
             memory->entries_end = &memory->entries;
         log_entry_free(entry);

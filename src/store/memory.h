@@ -22,7 +22,7 @@ struct log *memory_open(struct memory_disk *disk, int64_t wall_s, struct log_ope
 void memory_auto(struct log *log, bool on);
 
 size_t memory_waiting(const struct log *log);         /* entries that are not durable */
-/* Makes the oldest `count` entries durable (all, if fewer wait), and the flushes behind them; then calls durable() and the flushes'
+/* Makes the oldest `count` entries durable (all, if fewer wait; more, so that none is parted from what it is joined to), and the flushes behind them; then calls durable() and the flushes'
  * done(). Nothing while the disk is full. Answers how many became durable. */
 size_t memory_sync(struct log *log, size_t count);
 /* Answers the reads and finds that wait, and takes the prunes that wait. Answers how many there were. */

@@ -110,6 +110,48 @@ static struct live *pass(struct store *store, struct token *token)
     return fenced ? NULL : live;
 }
 
+/* ---- records ---- */
+
+static void fill_record(const struct carry *carry, uint32_t leg, const struct record_outcome *record, struct event *event)
+{
+    uint64_t input = carry ? carry->pos : 0, prev = carry ? carry->prev : 0;
+    if (record->failed) {
+        event->kind = EVENT_RECORD_FAILED;
+        event->record_failed.leg = leg;
+        event->record_failed.record = record->record;
+        event->record_failed.input = input;
+        event->record_failed.prev = prev;
+        event->record_failed.error = record->error;
+        event->record_failed.error_type = record->error_type;
+        event->record_failed.stage = record->stage;
+        event->record_failed.usage = record->usage;
+        event->record_failed.dropped = record->dropped;
+        return;
+    }
+    event->kind = EVENT_RECORD_DONE;
+    event->record_done.leg = leg;
+    event->record_done.record = record->record;
+    event->record_done.input = input;
+    event->record_done.prev = prev;
+    event->record_done.value = record->value;
+    event->record_done.usage = record->usage;
+    event->record_done.has_score = record->has_score;
+    event->record_done.hit = record->hit;
+    event->record_done.score = record->score;
+}
+
+/* `joined`: its item's own end follows in the same breath. */
+static void accept_record(struct live *live, struct token token, const struct record_outcome *record, bool joined)
+{
+    assert(record->record >= 0 && record->record < LIMIT_RECORDS);
+    struct problem problem = {0};
+    struct record_outcome fit = *record;
+    struct event event = {.item = token.item, .attempt = token.attempt, .name = held_get(live, token.item)->name};
+    keep_record_within_limits(&fit, &problem);
+    fill_record(carry_get(live, token.item), live->job->items[token.item].leg, &fit, &event);
+    (joined ? accept_joined : accept_event)(live->store, live, &event, fit.blob, fit.blob && !fit.failed ? 1 : 0);
+}
+
 /* ---- outcomes ---- */
 
 /* What the item goes on with stands in its retry. */
@@ -149,6 +191,8 @@ int store_finish(struct store *store, struct token token, const struct outcome *
     struct problem problem = {0};
     struct outcome fit = *outcome;
     struct event event;
+    if (outcome->record && outcome->verdict == VERDICT_FAIL)    /* else a power cut could leave the record's failure and forget what it was to take along */
+        accept_record(live, token, outcome->record, true);
     keep_within_limits(&fit, &problem);
     plan_outcome(live->job, live->pipeline, token.item, &fit, log_wall(store), store->world.random(store->world.data), &event);
     struct held *held = held_get(live, token.item);
@@ -194,46 +238,12 @@ int store_waiting(struct store *store, struct token token, struct bytes remote, 
     return STORE_ACCEPTED;
 }
 
-static void fill_record(const struct carry *carry, uint32_t leg, const struct record_outcome *record, struct event *event)
-{
-    uint64_t input = carry ? carry->pos : 0, prev = carry ? carry->prev : 0;
-    if (record->failed) {
-        event->kind = EVENT_RECORD_FAILED;
-        event->record_failed.leg = leg;
-        event->record_failed.record = record->record;
-        event->record_failed.input = input;
-        event->record_failed.prev = prev;
-        event->record_failed.error = record->error;
-        event->record_failed.error_type = record->error_type;
-        event->record_failed.stage = record->stage;
-        event->record_failed.usage = record->usage;
-        event->record_failed.dropped = record->dropped;
-        return;
-    }
-    event->kind = EVENT_RECORD_DONE;
-    event->record_done.leg = leg;
-    event->record_done.record = record->record;
-    event->record_done.input = input;
-    event->record_done.prev = prev;
-    event->record_done.value = record->value;
-    event->record_done.usage = record->usage;
-    event->record_done.has_score = record->has_score;
-    event->record_done.hit = record->hit;
-    event->record_done.score = record->score;
-}
-
 int store_record(struct store *store, struct token token, const struct record_outcome *record)
 {
-    assert(record->record >= 0 && record->record < LIMIT_RECORDS);
     struct live *live = pass(store, &token);
     if (!live)
         return STORE_FENCED;
-    struct problem problem = {0};
-    struct record_outcome fit = *record;
-    struct event event = {.item = token.item, .attempt = token.attempt, .name = held_get(live, token.item)->name};
-    keep_record_within_limits(&fit, &problem);
-    fill_record(carry_get(live, token.item), live->job->items[token.item].leg, &fit, &event);
-    accept_event(store, live, &event, fit.blob, fit.blob && !fit.failed ? 1 : 0);
+    accept_record(live, token, record, false);
     stop_if_due(store, live);
     return STORE_ACCEPTED;
 }

@@ -35,10 +35,10 @@ static void unlock_reader(struct sqlite *s)
 static void log_append(struct log *log, struct log_entry *entry)
 {
     struct sqlite *s = of(log);
-    entry->next = NULL;
+    struct log_entry *last = log_last_of(entry);
     pthread_mutex_lock(&s->write_mutex);
     *s->entries_end = entry;
-    s->entries_end = &entry->next;
+    s->entries_end = &last->next;
     unlock_writer(s);
 }
 

@@ -450,3 +450,19 @@ TEST(what_is_asked_in_the_last_answers_is_not_answered)
     CHECK_INT(answers, 1);
     desk_done(&desk);
 }
+
+TEST(rows_of_one_unit_are_never_parted_by_a_group)
+{
+    enum { UNIT = 7 };
+    desk_init(&desk);
+    CHECK_INT(desk_open(&desk), 0);
+    desk_append(&desk, 1, EVENT_JOB_CREATED, -1, BYTES("{}"));
+    desk_settle(&desk);
+    for (int i = 0; i < 3 * LIMIT_COMMIT_EVENTS; i++)
+        desk_append_unit(&desk, 1, UNIT);
+    while (desk.durable < desk.pos) {
+        desk_turn(&desk);
+        CHECK_INT((desk.durable - 1) % UNIT, 0);
+    }
+    desk_done(&desk);
+}

@@ -388,17 +388,19 @@ static struct log_side *take_sides(struct sqlite *s)
     return count ? taken : NULL;
 }
 
-/* Cuts the front of the queues off. Mutex held. */
+/* Cuts the front of the queues off, never between entries that are joined. Mutex held. */
 static void take_group(struct sqlite *s, struct group *ret)
 {
     size_t count = 0, bytes = 0;
     struct log_entry **end = &s->entries;
+    bool joined = false;
     *ret = (struct group){.entries = s->entries, .flushes = s->flushes};
-    for (; *end && count < LIMIT_COMMIT_EVENTS; end = &(*end)->next, count++) {
+    for (; *end && (joined || count < LIMIT_COMMIT_EVENTS); end = &(*end)->next, count++) {
         bytes += (*end)->row->body_bytes;
-        if (count && bytes > LIMIT_COMMIT_BYTES)
+        if (count && !joined && bytes > LIMIT_COMMIT_BYTES)
             break;
         ret->last_pos = (*end)->row->pos;
+        joined = (*end)->joined;
     }
     s->entries = *end;
     *end = NULL;

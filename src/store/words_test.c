@@ -286,6 +286,32 @@ TEST(records_of_a_leg_come_back_newest_first_behind_a_restart_and_a_retry)
     end();
 }
 
+TEST(a_record_that_takes_its_item_along_is_durable_with_the_items_end_or_not_at_all)
+{
+    for (size_t synced = 0; synced < 2; synced++) {
+        begin();
+        sealed_job("ann", 1);
+        done(token_in(WORKER));
+        struct claim claim = {0};
+        CHECK_INT(store_finish(bench.store, token_in(TRIP), &(struct outcome){.value = BYTES("[7,8]")}, &claim), STORE_STEPPED);
+        struct token token = claim.token;
+        claim_done(&claim);
+        sync_all();
+        struct record_outcome record = {.record = 1, .failed = true, .error = BYTES("no"), .usage = BYTES("{\"calls\":2}")};
+        CHECK_INT(store_finish(bench.store, token, &(struct outcome){.verdict = VERDICT_FAIL, .error = BYTES("no"), .record = &record}, NULL),
+                  STORE_ACCEPTED);
+        CHECK_INT(memory_waiting(bench.log), 3);       /* record.failed, item.failed; job.ended */
+        CHECK_INT(memory_sync(bench.log, synced), 2 * synced);
+        power_cut();
+        const struct job *job = live_job(first_live());
+        CHECK_INT(job->records.failed, synced);
+        CHECK_INT(job->counts.failed, synced);
+        CHECK_INT(job->usage_count, synced);
+        CHECK(job->ended == (synced == 1));
+        end();
+    }
+}
+
 TEST(a_value_that_is_a_stored_file_comes_back_as_one_also_behind_a_restart)
 {
     char text[160], hex[SHA_HEX_SIZE];

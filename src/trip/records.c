@@ -198,18 +198,22 @@ static bool tell(struct records *records, const struct record_outcome *outcome)
     return false;
 }
 
-static void tell_done(struct records *records, struct record_outcome *outcome)
+/* True: that was the item's end. Asked of what is taken over too: the last opening may have ended between the record that was too much and this. */
+static bool too_large(struct records *records)
 {
     struct problem problem = {0};
+    if (records->bytes <= LIMIT_RECORDS_BYTES)
+        return false;
+    problem_set(&problem, "The results of the records together have more than the %d bytes that are taken.", LIMIT_RECORDS_BYTES);
+    fail_item(records, VERDICT_FAIL, "validation", problem.text);
+    return true;
+}
+
+static void tell_done(struct records *records, struct record_outcome *outcome)
+{
     settle(records, outcome->record, RECORD_DONE, outcome->value);
-    if (!tell(records, outcome))
-        return;
-    if (records->bytes > LIMIT_RECORDS_BYTES) {
-        problem_set(&problem, "The results of the records together have more than the %d bytes that are taken.", LIMIT_RECORDS_BYTES);
-        fail_item(records, VERDICT_FAIL, "validation", problem.text);
-        return;
-    }
-    hand_out(records);
+    if (tell(records, outcome) && !too_large(records))
+        hand_out(records);
 }
 
 static void take_marks(struct json_object *answer, struct record_outcome *ret)
@@ -278,12 +282,10 @@ static void record_failed(struct records *records, const struct run_end *end, in
     settle(records, index, end->dropped ? RECORD_DROPPED : RECORD_FAILED, (struct bytes){0});
     if (!end->dropped)
         keep_error(records, end->error, end->error_type, end->stage);
-    if (!tell(records, &told))
-        return;
-    if (end->fail_item || end->fail_job)
+    if (end->fail_item || end->fail_job)    /* the record's end and the item's are told as one: no power cut parts them */
         end_item(records, &(struct outcome){.verdict = VERDICT_FAIL, .error = end->error, .error_type = bytes_of(end->error_type),
-                                            .stage = end->stage, .fail_job = end->fail_job});
-    else
+                                            .stage = end->stage, .fail_job = end->fail_job, .record = &told});
+    else if (tell(records, &told))
         hand_out(records);
 }
 
@@ -384,7 +386,8 @@ static void on_rows(void *data, struct row **rows, size_t count, int error)
     }
     for (size_t i = 0; i < count; i++)
         take_over(records, rows[i]);
-    hand_out(records);
+    if (!too_large(records))
+        hand_out(records);
 }
 
 static void look_back(struct records *records)

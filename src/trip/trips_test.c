@@ -223,7 +223,7 @@ TEST_SLOW(a_failure_drops_its_record_or_ends_the_item_or_the_job)
     bench_open(RECORDS "\"stages\":[" CALL ",\"concurrency\":1,\"on_error\":\"fail_job\"}]", moody);
     go("[1,2,1,1]");
     CHECK_INT(bench.verdict, VERDICT_FAIL);
-    CHECK(bench.fail_job);
+    CHECK(bench.fail_job && bench.with_record);    /* one word: a power cut between two would lose what the record takes along */
     CHECK_INT(bench.records, 2);
     bench_close();
     bench_open(RECORDS "\"stages\":[" CALL ",\"on_error\":{\"use\":0}},{\"stage\":\"jq\",\"with\":{\"program\":\". + 1\"}}]", moody);

@@ -187,7 +187,7 @@ static struct bench {
     char dir[64];
     int outcomes, records, fence_at;       /* fence_at: the record told as number … finds that its item is held by another; 0 = none */
     enum verdict verdict;
-    bool fail_job, has_blob;
+    bool fail_job, has_blob, with_record;
     int64_t retry_after_us;
     char value[4096], error[1024], type[64], stage[64], usage[512], told[8192];      /* told: of records, one a line */
 } bench;
@@ -195,22 +195,6 @@ static struct bench {
 static inline void copy(char *to, size_t room, struct bytes from)
 {
     snprintf(to, room, "%.*s", BYTES_ARG(from));
-}
-
-static inline void on_outcome(void *data, struct token token, const struct outcome *outcome, bool late)
-{
-    bench.outcomes++;
-    bench.verdict = outcome->verdict;
-    bench.fail_job = outcome->fail_job;
-    bench.has_blob = outcome->blob != NULL;
-    bench.retry_after_us = outcome->retry_after_us;
-    copy(bench.value, sizeof bench.value, outcome->value);
-    copy(bench.error, sizeof bench.error, outcome->error);
-    copy(bench.type, sizeof bench.type, outcome->error_type);
-    copy(bench.stage, sizeof bench.stage, outcome->stage);
-    copy(bench.usage, sizeof bench.usage, outcome->usage);
-    if (outcome->blob)
-        blob_unpin(bench.blobs, outcome->blob);
 }
 
 static inline bool on_record(void *data, struct token token, const struct record_outcome *record)
@@ -223,6 +207,25 @@ static inline bool on_record(void *data, struct token token, const struct record
     if (record->has_score)
         snprintf(bench.told + strlen(bench.told) - 1, 32, " score %g\n", record->score);
     return !bench.fence_at || bench.records < bench.fence_at;
+}
+
+static inline void on_outcome(void *data, struct token token, const struct outcome *outcome, bool late)
+{
+    bench.outcomes++;
+    bench.verdict = outcome->verdict;
+    bench.fail_job = outcome->fail_job;
+    bench.with_record = outcome->record != NULL;
+    if (outcome->record)
+        on_record(data, token, outcome->record);
+    bench.has_blob = outcome->blob != NULL;
+    bench.retry_after_us = outcome->retry_after_us;
+    copy(bench.value, sizeof bench.value, outcome->value);
+    copy(bench.error, sizeof bench.error, outcome->error);
+    copy(bench.type, sizeof bench.type, outcome->error_type);
+    copy(bench.stage, sizeof bench.stage, outcome->stage);
+    copy(bench.usage, sizeof bench.usage, outcome->usage);
+    if (outcome->blob)
+        blob_unpin(bench.blobs, outcome->blob);
 }
 
 static inline void bench_free(void *data)

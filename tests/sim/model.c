@@ -261,8 +261,9 @@ static void see_waiting(struct sim *sim, struct model_job *job, struct model_ite
 
 static void see_record(struct sim *sim, struct model_item *item, const struct row *row)
 {
+    uint64_t dead_end = number_behind(json_span(row_body(row), "error"), "dead end #");
     uint64_t number = row->kind == EVENT_RECORD_DONE ? number_behind(json_span(row_body(row), "value"), "{\"mark\":") :
-                      number_behind(json_span(row_body(row), "error"), "no luck #");
+                      dead_end ? dead_end : number_behind(json_span(row_body(row), "error"), "no luck #");
     int64_t record = number_of(row, "record");
     check_running(sim, item, row);
     check_input(sim, item, row);
@@ -272,6 +273,19 @@ static void see_record(struct sim *sim, struct model_item *item, const struct ro
     item->records |= 1u << record;
     item->interrupts = 0;
     item->record_pos = row->pos;
+    sim->model.dead_end = dead_end ? row : NULL;
+}
+
+/* What its last record takes along has ended in the very next row. */
+static bool see_dead_end(struct sim *sim, const struct row *row)
+{
+    const struct row *record = sim->model.dead_end;
+    if (!record)
+        return false;
+    RULE(row->kind == EVENT_ITEM_FAILED && row->job == record->job && row->item == record->item && row->epoch == record->epoch,
+         "the record before it takes its item along, and this is not the item's end");
+    sim->model.dead_end = NULL;
+    return true;
 }
 
 static void see_done(struct sim *sim, struct model_job *job, struct model_item *item, const struct row *row)
@@ -371,7 +385,7 @@ static void check_summary(struct sim *sim, const struct model_job *job, const st
 
 static void see_ended(struct sim *sim, struct model_job *job, const struct row *row)
 {
-    const char *status = job->cancelling ? "cancelled" : job->failing ? "error" : job->counts.completed || enough(job) ? "completed" :
+    const char *status = job->cancelling ? "cancelled" : job->failing || job->fatal ? "error" : job->counts.completed || enough(job) ? "completed" :
                          job->counts.failed || job->counts.skipped ? "error" : "completed";
     RULE(!job->counts.pending && !job->counts.processing, "the job ends before its items");
     RULE(job->sealed || job->cancelling || job->stopped, "the job ends before its seal");
@@ -393,7 +407,7 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
     buf_init(&want, 1000);
     json_bytes(&want, sim_name(item->input, name));
     RULE(bytes_equal(json_span(row_body(row), "name"), buf_bytes(&want)), "it has the name of another");
-    RULE(!job->stopped && !enough(job) && !too_dear(job) && !job->fatal, "an item goes on although its job has enough, has failed, or is too dear");
+    RULE(see_dead_end(sim, row) || (!job->stopped && !enough(job) && !too_dear(job) && !job->fatal), "an item goes on although its job has enough, has failed, or is too dear");
     count_usage(job, row);
     switch (row->kind) {
     case EVENT_ITEM_STARTED: see_started(sim, job, item, row); break;
@@ -413,6 +427,7 @@ static void see_item(struct sim *sim, struct model_job *job, const struct row *r
 
 static void see_job_row(struct sim *sim, struct model_job *job, const struct row *row)
 {
+    RULE(!sim->model.dead_end || event_is_item(row->kind), "the record before it takes its item along, and this is not the item's end");
     switch (row->kind) {
     case EVENT_JOB_CREATED: break;
     case EVENT_ITEMS_ADDED: see_added(sim, job, row); break;

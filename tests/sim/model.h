@@ -74,6 +74,7 @@ struct model {
     struct mark *marks;           /* by number; 0 is none */
     size_t marks_count, marks_room;
     int64_t epoch;
+    const struct row *dead_end;   /* the record that takes its item along, when it was the last row: the item's end is next, whatever happens */
     struct waiting_owner {        /* an owner whose first job was just sealed: how often others were served before it */
         int64_t job;              /* 0: nothing to watch */
         unsigned served[SIM_OWNERS];

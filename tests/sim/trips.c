@@ -75,6 +75,26 @@ static void call_remote(struct sim *sim, struct happening *happening)
 
 /* ---- records ---- */
 
+/* A record that takes its item along: both are one word, so that the log can never hold the one without the other. */
+static void end_with(struct sim *sim, struct trip *trip, unsigned record)
+{
+    char own[64], error[64];
+    struct trip was = *trip;
+    snprintf(own, sizeof own, "dead end #%llu", (unsigned long long)was.mark);
+    snprintf(error, sizeof error, "no luck #%llu", (unsigned long long)was.mark);
+    struct record_outcome told = {.record = record, .failed = true, .error = bytes_of(own), .usage = BYTES("{\"cost\":1}")};
+    struct outcome outcome = {.verdict = VERDICT_FAIL, .error = bytes_of(error), .error_type = BYTES("processing"), .record = &told,
+                              .fail_job = was.mark % 40 == 0};
+    sim->model.marks[was.mark].verdict = VERDICT_FAIL;
+    sim->model.marks[was.mark].spoiled = false;
+    model_see_record(sim, was.token, record);
+    sim_tally(TALLY_RECORDS, 1);
+    sim_note(sim, "a record takes its item along", was.token.job, was.token.item, (int64_t)was.mark);
+    forget(trip);
+    sim->trips.client.outcome(sim->trips.client.data, was.token, &outcome, false);
+    sim->cut_next = sim->cut_next || sim_chance(sim, 40);
+}
+
 static void next_record(struct sim *sim, struct happening *happening)
 {
     struct trip *trip = HAPPENING_OF(happening, struct trip, word);
@@ -84,6 +104,10 @@ static void next_record(struct sim *sim, struct happening *happening)
         record++;
     if (record == trip->count || (trip->fate != FATE_DONE && sim_chance(sim, 40))) {
         come_home(sim, happening);
+        return;
+    }
+    if (!sim->calm && sim_chance(sim, 12)) {
+        end_with(sim, trip, record);
         return;
     }
     bool failed = sim_chance(sim, 20);

@@ -55,6 +55,7 @@ void model_opened(struct sim *sim)
     model->running = 0;
     memset(model->waiting, 0, sizeof model->waiting);
     model_catch_up(sim);
+    SIM_CHECK(sim, !model->dead_end, "the power went between a record that takes its item along and the item's end");
     SIM_CHECK(sim, store_opening(sim->store)->last_pos == model->rows_count, "the log opens at position %llu, its last row is %zu",
               (unsigned long long)store_opening(sim->store)->last_pos, model->rows_count);
     for (size_t i = 0; i < model->jobs_count; i++) {
