@@ -19,7 +19,7 @@ done
 
 # A word is a package, or COMMAND=PACKAGE where it does not matter who brought the command, or A|B for the first that the system knows.
 words='ca-certificates make=make gcc=gcc libc6-dev python3=python3 meson=meson ninja=ninja-build pkg-config=pkg-config
-    libllhttp-dev|libhttp-parser-dev libuv1-dev libsqlite3-dev libjson-c-dev libssl-dev libcurl4-openssl-dev libfyaml-dev libjq-dev libutf8proc-dev
+    libllhttp-dev|libhttp-parser-dev libuv1-dev libsqlite3-dev libjson-c-dev libssl-dev libcurl4-openssl-dev libfyaml-dev libjq-dev libutf8proc-dev libseccomp-dev
     libturbojpeg0-dev libpng-dev libwebp-dev libleptonica-dev libtesseract-dev tesseract-ocr-chi-sim'
 if [ "$for_what" = check ]; then
     words="$words git=git clang=clang node=nodejs strace=strace curl=curl"

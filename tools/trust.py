@@ -30,6 +30,7 @@ PARTS = [
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
     ('fuzz', 'every input that was kept for the parsers, and new ones', 1500, '{python} tests/trust/fuzz.py'),
+    ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
 ]
 
 

@@ -72,6 +72,7 @@
 #define LIMIT_WORKER_MEMORY_BYTES (2048LL * 1024 * 1024) /* address space of a worker once loaded: jq's tree of a value of 64 MiB takes 7 times as much, and it has two */
 #define LIMIT_WORKER_FILES 16                      /* descriptors of a locked worker: it has 6 */
 #define LIMIT_WORKER_CPU_S (24 * 3600)             /* CPU of one worker's life; it is replaced when idle at half of it, so only a runaway gets there */
+#define LIMIT_PROGRAM_FILE_BYTES (4096LL * 1024 * 1024) /* bytes of one file that a program of an exec stage writes */
 #define LIMIT_WORKER_LOAD_US 60000000LL            /* from its start to its ready: loading takes well under a second */
 #define LIMIT_WORKER_FAILURES 3                    /* starts that fail in a row until the crew says that it is broken */
 #define LIMIT_WORKER_PAUSE_US 30000000LL           /* the longest wait between two starts that fail */

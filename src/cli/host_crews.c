@@ -9,6 +9,7 @@
 #include "stage/models.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,7 +161,20 @@ static int start_programs(struct host *host, const struct settings *settings, st
     static const char *const kinds[] = {"exec"};
     struct workers_options options = {.count = (size_t)settings->max_workers, .stages = kinds, .stages_count = sizeof kinds / sizeof *kinds,
                                       .outfit = STAGE_OUTFIT_EMPTY, .called = "programs", .exec = true, .blobs = host->blobs, .data = host, .broken = helpers_broken};
-    return workers_start(host->loop, &options, &host->exec, problem);
+    struct buf scratch BUF_OWNED;
+    buf_init(&scratch, PATH_MAX + 16);
+    char *data = realpath(host->dir, NULL);
+    buf_print(&scratch, "%s/scratch", data ? data : "");
+    int rc = data ? file_make_dir(buf_z(&scratch)) : -errno;
+    options.outfit.scratch_path = buf_z(&scratch);
+    options.outfit.hidden_paths[0] = data;
+    options.outfit.hidden_paths[1] = settings->keys_file;
+    if (rc)
+        problem_set(problem, "the folder for programs, %s, cannot be made: %s", buf_z(&scratch), strerror(-rc));
+    else
+        rc = workers_start(host->loop, &options, &host->exec, problem);
+    free(data);
+    return rc ? -1 : 0;
 }
 
 /* ---- what leaves the workers ---- */

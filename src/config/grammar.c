@@ -262,7 +262,7 @@ static const struct key exec_keys[] = {
     {"argv", KEY_ARGV, "program and arguments: a list of templates; no shell looks at them", .required = true},
     {"stdin", KEY_WORD, "what it reads: the value as `json`, the item's own file (`input`), or `none`; default `json`", .words = stdin_words},
     {"stdout", KEY_WORD, "what it writes: `json`, `jsonl` (a list), `text`, `lines` (a list of texts), or `none`; default `json`", .words = stdout_words},
-    {"cwd", KEY_TEXT, "the folder that it runs in"},
+    {"cwd", KEY_TEXT, "the folder that it runs in, and may write in"},
     {"env", KEY_TEMPLATES, "its environment, beside PATH, HOME and LANG: templates, or `!env NAME`"},
     {"limits", KEY_GROUP, "what it may take", .shape = &limits_shape},
     {0},

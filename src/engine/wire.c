@@ -53,6 +53,9 @@ void wire_init(struct buf *head, const char *const *stages, size_t stages_count,
     path_put(head, "keys", outfit->keys_path);
     path_put(head, "library", outfit->library_path);
     path_put(head, "tessdata", outfit->tessdata_path);
+    path_put(head, "scratch", outfit->scratch_path);
+    path_put(head, "hidden", outfit->hidden_paths[0]);
+    path_put(head, "hidden_too", outfit->hidden_paths[1]);
     json_put_int(head, "image_bytes_max", (int64_t)outfit->image_bytes_max);
     json_put_int(head, "image_pixels_max", (int64_t)outfit->image_pixels_max);
     files_put(head, outfit, ret_fds, ret_fds_count);

@@ -384,6 +384,9 @@ static int outfit_copy(const struct stage_outfit *from, struct stage_outfit *to)
     to->keys_path = mem_text(from->keys_path);
     to->library_path = mem_text(from->library_path);
     to->tessdata_path = mem_text(from->tessdata_path);
+    to->scratch_path = mem_text(from->scratch_path);
+    for (size_t i = 0; i < 2; i++)
+        to->hidden_paths[i] = mem_text(from->hidden_paths[i]);
     int first = duplicate(from->catalogue_fd, &to->catalogue_fd), second = duplicate(from->model_fd, &to->model_fd),
         third = duplicate(from->keys_fd, &to->keys_fd);
     return first ? first : second ? second : third;
@@ -391,7 +394,8 @@ static int outfit_copy(const struct stage_outfit *from, struct stage_outfit *to)
 
 static void outfit_free(struct stage_outfit *outfit)
 {
-    const char *const texts[] = {outfit->catalogue_path, outfit->model_path, outfit->keys_path, outfit->library_path, outfit->tessdata_path};
+    const char *const texts[] = {outfit->catalogue_path, outfit->model_path, outfit->keys_path, outfit->library_path, outfit->tessdata_path,
+                                 outfit->scratch_path, outfit->hidden_paths[0], outfit->hidden_paths[1]};
     const int fds[] = {outfit->catalogue_fd, outfit->model_fd, outfit->keys_fd};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((char *)texts[i]);

@@ -74,9 +74,14 @@ static void start(void)
     pthread_attr_destroy(&attributes);
 }
 
-void watch_begin(struct watch_run *run, jq_state *jq, int64_t limit_us)
+void watch_start(void)
 {
     pthread_once(&once, start);
+}
+
+void watch_begin(struct watch_run *run, jq_state *jq, int64_t limit_us)
+{
+    watch_start();
     *run = (struct watch_run){.jq = jq, .until_us = now_us(CLOCK_MONOTONIC) + limit_us};
     pthread_getcpuclockid(pthread_self(), &run->clock);
     run->spent_max_us = now_us(run->clock) + limit_us;

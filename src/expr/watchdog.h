@@ -20,6 +20,8 @@ struct watch_run {
     bool fired;
 };
 
+/* Where no thread can be started later; else the first watch_begin does it. */
+void watch_start(void);
 /* Between jq_start and the last jq_next; `run` stands on the caller's stack until watch_end, which tells whether the program was halted. */
 void watch_begin(struct watch_run *run, jq_state *jq, int64_t limit_us);
 bool watch_end(struct watch_run *run);

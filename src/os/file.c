@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int file_sync_dir(int dir, const char *name)
@@ -165,4 +166,13 @@ int64_t file_space(int fd)
     if (fstatvfs(fd, &about))
         return -errno;
     return (int64_t)about.f_bavail * (int64_t)about.f_frsize;
+}
+
+int file_look(int fd, struct stat *ret)
+{
+#if defined(__x86_64__) || defined(__aarch64__)
+    return syscall(SYS_fstat, fd, ret) ? -errno : 0;      /* the kernel's structure is the library's */
+#else
+    return fstat(fd, ret) ? -errno : 0;
+#endif
 }

@@ -24,6 +24,10 @@ int file_replace(const char *path, struct bytes content);
  * the process ends, in whatever way. -EBUSY: another process, or another descriptor of this one, has it. Never waits. */
 int file_lock(const char *path);
 
+/* fstat by a call that takes no path, so that a process which may name no file can make it; -errno. Thread: any, it never waits. */
+struct stat;
+int file_look(int fd, struct stat *ret);
+
 /* Removes what lies in the directory: files and links, not directories. Goes on after a failure and answers the first one. */
 int file_empty_dir(int dir);
 

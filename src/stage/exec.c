@@ -5,14 +5,17 @@
  *
  * The value goes to standard input as JSON, or the input file as it is. Standard output is the result: one JSON value (none at all is {}), a list of such values,
  * a text, a list of lines, or nothing that counts. An exit status other than 0 fails the item with what the program said last on standard error. The stage's
- * retry.on may name "exit" or "exit:N" for another try, and "crash" for an end by a signal, which is the usual. The environment is PATH, HOME, LANG and what `env` names. {"$secret": …} is what the server made of
+ * retry.on may name "exit" or "exit:N" for another try, and "crash" for an end by a signal, which is the usual. The environment is PATH, HOME, LANG, TMPDIR and what `env` names. {"$secret": …} is what the server made of
  * {"$env": …}: it is struck out of all that comes back.
+ *
+ * It may write in TMPDIR, a folder of its own that is emptied when it ends, and in `cwd`; it does not see the server's data (stage/jail.h).
  *
  * The program is in the process group of its worker, and what leaves the group is adopted by the worker: whoever ends the one ends the other. What a program
  * has left running when it ends is killed. */
 #include "base/mem.h"
 #include "base/text.h"
 #include "stage/exec_child.h"
+#include "stage/jail.h"
 #include "stage/program.h"
 
 #include <errno.h>
@@ -23,6 +26,11 @@
 #include <unistd.h>
 
 enum { TEXTS_BYTES_MAX = 1 << 20, SECRETS_MAX = 16, SECRET_BYTES_MIN = 4, SAID_BYTES_MAX = 1900 };
+
+struct exec {
+    struct expr_shelf *shelf;
+    struct jail *jail;
+};
 
 /* A program's order, while it is put together. */
 struct order {
@@ -136,7 +144,7 @@ static void env_put(struct order *order, const char *name, const char *value)
     order->env[order->env_count++] = text;
 }
 
-static bool put_env(struct order *order, struct stage_outcome *outcome)
+static bool put_env(struct order *order, const char *scratch, struct stage_outcome *outcome)
 {
     static const char *const usual[][2] = {{"PATH", "/usr/local/bin:/usr/bin:/bin"}, {"HOME", "/"}, {"LANG", "C.UTF-8"}};
     struct json_object *env = json_get(order->settings, "env");
@@ -145,10 +153,12 @@ static bool put_env(struct order *order, struct stage_outcome *outcome)
         if (!json_get(env, usual[i][0]))
             env_put(order, usual[i][0], value ? value : usual[i][1]);
     }
+    if (scratch && !json_get(env, "TMPDIR"))
+        env_put(order, "TMPDIR", scratch);
     if (!json_object_is_type(env, json_type_object))
         return true;
     if ((size_t)json_object_object_length(env) > EXEC_ENV_MAX - order->env_count) {
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage names more than %d variables of the environment.", EXEC_ENV_MAX - 3);
+        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage names more than %d variables of the environment.", EXEC_ENV_MAX - 4);
         return false;
     }
     json_object_object_foreach(env, name, setting) {
@@ -160,7 +170,7 @@ static bool put_env(struct order *order, struct stage_outcome *outcome)
     return true;
 }
 
-static bool order_make(struct expr_shelf *shelf, struct order *order, struct stage_outcome *outcome)
+static bool order_make(struct exec *exec, struct order *order, struct stage_outcome *outcome)
 {
     struct json_object *argv = json_get(order->settings, "argv"), *limits = json_get(order->settings, "limits");
     size_t count = json_object_is_type(argv, json_type_array) ? json_object_array_length(argv) : 0;
@@ -168,12 +178,13 @@ static bool order_make(struct expr_shelf *shelf, struct order *order, struct sta
         stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage has %zu arguments; 1 to %d are taken, the first is the program.", count, EXEC_ARGS_MAX);
         return false;
     }
-    if (!evaluate(shelf, order, outcome) || !put_argv(order, outcome) || !put_env(order, outcome))
+    if (!evaluate(exec->shelf, order, outcome) || !put_argv(order, outcome) || !put_env(order, jail_scratch(exec->jail), outcome))
         return false;
     struct bytes in = json_get_bytes(order->settings, "stdin");
     order->child.argv = order->argv;
     order->child.env = order->env;
     order->child.cwd = json_get_bytes(order->settings, "cwd").at;
+    order->child.rules = jail_rules(exec->jail, order->child.cwd);
     order->child.input_fd = bytes_equal(in, BYTES("none")) ? -1 : order->task->input_fd;
     order->child.input = bytes_equal(in, BYTES("none")) ? (struct bytes){0} : order->task->value;
     order->child.cpu_s = (json_get_int(limits, "cpu_us", 0) + 999999) / 1000000;
@@ -333,12 +344,39 @@ static void order_run(struct order *order, struct stage_outcome *outcome)
 
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
+    struct exec *exec = state;
     struct order order = {.task = task, .settings = program_settings(task), .child = EXEC_CHILD_NONE};
-    if (order_make(state, &order, outcome))
+    if (order_make(exec, &order, outcome)) {
         order_run(&order, outcome);
+        jail_clean(exec->jail);
+    }
     order_done(&order);
 }
 
+static void finish(void *state)
+{
+    struct exec *exec = state;
+    if (!exec)
+        return;
+    jail_close(exec->jail);
+    program_close(exec->shelf);
+    free(exec);
+}
+
+static int open_exec(const struct stage_outfit *outfit, void **ret_state, struct problem *problem)
+{
+    struct exec *exec = MEM_NEW(struct exec);
+    void *shelf = NULL;
+    if (program_open(outfit, &shelf, problem) || jail_open(outfit->scratch_path, outfit->hidden_paths, &exec->jail, problem)) {
+        program_close(shelf);
+        free(exec);
+        return -1;
+    }
+    exec->shelf = shelf;
+    *ret_state = exec;
+    return 0;
+}
+
 const struct stage_kind stage_exec = {
-    .name = "exec", .help = "a program of your own: the value in, the result out", .open = program_open, .run = run, .close = program_close,
+    .name = "exec", .help = "a program of your own: the value in, the result out", .open = open_exec, .run = run, .close = finish,
 };

@@ -2,7 +2,9 @@
  * it only makes system calls. */
 #include "stage/exec_child.h"
 
+#include "base/limits.h"
 #include "os/child.h"
+#include "os/landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,6 +93,9 @@ static int become(const struct exec_child *child, const struct ends *ends, const
     lower(RLIMIT_CPU, child->cpu_s);
     lower(RLIMIT_AS, child->memory_bytes);
     lower(RLIMIT_NOFILE, child->files);
+    lower(RLIMIT_FSIZE, LIMIT_PROGRAM_FILE_BYTES);
+    if (child->rules >= 0 && landlock_enter(child->rules))
+        return errno;
     close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     execve(path, child->argv, child->env);
     return errno;

@@ -8,6 +8,7 @@ enum { EXEC_ARGS_MAX = 256, EXEC_ENV_MAX = 64, EXEC_SAID_BYTES = 2048 };
 struct exec_child {
     char *const *argv, *const *env;      /* NULL-terminated, borrowed; argv[0] is looked up in our own PATH when it has no slash */
     const char *cwd;                     /* NULL = ours */
+    int rules;                           /* for landlock_enter; borrowed. -1 = none */
     int input_fd;                        /* its standard input, from offset 0; borrowed. -1 = `input` */
     struct bytes input;                  /* what it reads there; empty = nothing */
     int64_t cpu_s, memory_bytes, files;  /* its limits; 0 = ours */
@@ -17,7 +18,7 @@ struct exec_child {
     struct buf output;                   /* all of its standard output */
     struct buf errors;                   /* the last EXEC_SAID_BYTES of its standard error */
 };
-#define EXEC_CHILD_NONE ((struct exec_child){.input_fd = -1})
+#define EXEC_CHILD_NONE ((struct exec_child){.input_fd = -1, .rules = -1})
 
 /* Blocks until it has ended. What it left running is asked to end (SIGTERM), if we lead our process group and
  * ignore that. 0: `status` holds; EXEC_AGAIN and a problem: it could not be

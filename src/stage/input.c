@@ -1,5 +1,7 @@
 #include "stage/input.h"
 
+#include "os/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,8 +10,9 @@
 int input_read(int fd, struct buf *ret, int64_t *ret_size, struct problem *problem)
 {
     struct stat about;
-    if (fstat(fd, &about) < 0)
-        return problem_set(problem, "The file cannot be read: %s.", strerror(errno));
+    int rc = file_look(fd, &about);
+    if (rc)
+        return problem_set(problem, "The file cannot be read: %s.", strerror(-rc));
     *ret_size = about.st_size;
     if (about.st_size < 0 || (uint64_t)about.st_size > ret->max)
         return INPUT_TOO_LARGE;

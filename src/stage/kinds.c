@@ -11,6 +11,8 @@ static const struct stage_kind *const kinds[] = {
     &stage_exec,
 };
 
+const struct stage_kind *stage_kind_extra;
+
 const struct stage_kind *stage_kind_at(size_t index)
 {
     return index < sizeof kinds / sizeof *kinds ? kinds[index] : NULL;
@@ -21,7 +23,7 @@ const struct stage_kind *stage_kind_find(struct bytes name)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (bytes_equal(name, bytes_of(kinds[i]->name)))
             return kinds[i];
-    return NULL;
+    return stage_kind_extra && bytes_equal(name, bytes_of(stage_kind_extra->name)) ? stage_kind_extra : NULL;
 }
 
 void stage_outcome_init(struct stage_outcome *outcome)

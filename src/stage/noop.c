@@ -8,6 +8,7 @@
  *   pad N         a result with a text of N bytes  hints true    say "ocr" 20 and "matching" 70 on the way
  *   result X      give this as the result          trace true    give the job's traceparent as the result */
 #include "base/json.h"
+#include "os/file.h"
 #include "stage/stage.h"
 
 #include <errno.h>
@@ -116,7 +117,7 @@ static void run(void *state, const struct stage_task *task, struct stage_outcome
     struct stat about;
     if (task->value.count)
         buf_put(&outcome->value, task->value);
-    else if (task->input_fd >= 0 && !fstat(task->input_fd, &about))
+    else if (task->input_fd >= 0 && !file_look(task->input_fd, &about))
         buf_print(&outcome->value, "{\"bytes\":%lld}", (long long)about.st_size);
     else
         buf_text(&outcome->value, "{}");

@@ -1,6 +1,7 @@
 #include "stage/program.h"
 
 #include "base/json_grammar.h"
+#include "expr/watchdog.h"
 #include "stage/input.h"
 
 bool program_input(const struct stage_task *task, struct buf *room, struct bytes *ret, struct stage_outcome *outcome)
@@ -123,6 +124,7 @@ bool program_blame(struct json_object *programs, struct stage_outcome *outcome)
 
 int program_open(const struct stage_outfit *outfit, void **ret_state, struct problem *problem)
 {
+    watch_start();      /* a locked worker starts no thread */
     *ret_state = expr_shelf_new();
     return 0;
 }

@@ -26,6 +26,8 @@ struct stage_outfit {
     const char *keys_path;           /* its characters, one a line */
     const char *library_path;        /* libonnxruntime.so; opened by the dynamic loader, so a path always */
     const char *tessdata_path;       /* folder of chi_sim.traineddata; NULL = Tesseract's own place */
+    const char *scratch_path;        /* where programs get scratch folders; NULL = they have none, and no walls either */
+    const char *hidden_paths[2];     /* what programs must not see: the data, the file of keys; NULL = nothing */
     size_t image_bytes_max;          /* 0 = STAGE_IMAGE_BYTES_MAX */
     uint64_t image_pixels_max;       /* 0 = STAGE_IMAGE_PIXELS_MAX */
 };
@@ -91,6 +93,8 @@ struct stage_kind {
     void (*close)(void *state);                    /* may be NULL */
 };
 
+/* One more, for programs that test: the shipped one leaves it NULL. Set before anything else. */
+extern const struct stage_kind *stage_kind_extra;
 const struct stage_kind *stage_kind_find(struct bytes name);      /* NULL when there is none */
 const struct stage_kind *stage_kind_at(size_t index);             /* NULL beyond the last */
 

@@ -2,8 +2,11 @@
 
 #include "base/limits.h"
 #include "os/child.h"
+#include "os/landlock.h"
 #include "stage/stage.h"
+#include "worker/lockdown_own.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -54,8 +57,9 @@ static void lead_group(void)
         _exit(EXIT_FAILURE);
 }
 
-void lockdown_early(bool exec)
+void lockdown_early(bool exec, struct lockdown *ret)
 {
+    *ret = (struct lockdown){0};
     ceiling(RLIMIT_CORE, 0);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (nice(NICENESS) == -1) {
@@ -66,11 +70,34 @@ void lockdown_early(bool exec)
         return;
     }
     /* Without privilege an own user namespace brings the right to an own network one; both need a process of one thread. */
-    if (unshare(CLONE_NEWNET))
-        unshare(CLONE_NEWUSER | CLONE_NEWNET);
+    ret->network = !unshare(CLONE_NEWNET) || !unshare(CLONE_NEWUSER | CLONE_NEWNET);
+#ifndef SANITIZED
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
 }
 
-void lockdown_late(bool exec)
+#ifndef SANITIZED
+static bool close_files(void)
+{
+    int rules = landlock_open(LANDLOCK_NO_NETWORK | LANDLOCK_NO_SIGNALS);
+    bool done = rules >= 0 && !landlock_enter(rules);
+    if (rules >= 0)
+        close(rules);
+    return done;
+}
+
+/* Libraries write there what senders of images like; and it may be a file, or the server's terminal. */
+static void hush(void)
+{
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0 || dup2(nowhere, STDERR_FILENO) < 0)
+        close(STDERR_FILENO);
+    if (nowhere >= 0)
+        close(nowhere);
+}
+#endif
+
+void lockdown_late(bool exec, struct lockdown *ret)
 {
     if (exec)
         return;
@@ -81,5 +108,10 @@ void lockdown_late(bool exec)
     ceiling(RLIMIT_CPU, LIMIT_WORKER_CPU_S);
 #ifndef SANITIZED
     ceiling(RLIMIT_AS, LIMIT_WORKER_MEMORY_BYTES);
+    ceiling(RLIMIT_NPROC, 0);
+    ceiling(RLIMIT_MEMLOCK, 0);
+    hush();
+    ret->files = close_files();
+    ret->calls = lockdown_calls();
 #endif
 }

@@ -22,6 +22,7 @@ struct worker {
     char *room;                       /* LIMIT_FRAME_BYTES: the frame that is being looked at */
     struct leg_kinds kinds;
     bool exec;                        /* its stages start programs, so its lock is another */
+    struct lockdown lock;
     struct buf head;                  /* of the frame that is being written */
     int64_t hint_at_us;               /* monotonic time of the task's last hint; 0 = it had none */
     const char *hint_status;          /* of that hint */
@@ -77,6 +78,9 @@ static void outfit_read(struct json_object *init, const struct frame *frame, str
     outfit->keys_path = path_in(init, "keys");
     outfit->library_path = path_in(init, "library");
     outfit->tessdata_path = path_in(init, "tessdata");
+    outfit->scratch_path = path_in(init, "scratch");
+    outfit->hidden_paths[0] = path_in(init, "hidden");
+    outfit->hidden_paths[1] = path_in(init, "hidden_too");
     outfit->image_bytes_max = (size_t)json_get_int(init, "image_bytes_max", 0);
     outfit->image_pixels_max = (uint64_t)json_get_int(init, "image_pixels_max", 0);
     struct json_object *files = json_get(init, "files");
@@ -130,6 +134,16 @@ static void unload(struct worker *worker)
     }
 }
 
+static void say_lock(struct buf *head, const struct lockdown *lock)
+{
+    json_key(head, "lock");
+    json_open(head, '{');
+    json_put_flag(head, "network", lock->network);
+    json_put_flag(head, "files", lock->files);
+    json_put_flag(head, "calls", lock->calls);
+    json_close(head, '}');
+}
+
 static int say_ready(struct worker *worker, double seconds)
 {
     struct buf *head = begin(worker, "ready");
@@ -145,6 +159,7 @@ static int say_ready(struct worker *worker, double seconds)
             buf_text(head, "{}");
     }
     json_close(head, '}');
+    say_lock(head, &worker->lock);
     return send_frame(worker, (struct bytes){0});
 }
 
@@ -159,7 +174,7 @@ static int start(struct worker *worker)
         return -1;
     JSON_OWNED struct json_object *init = json_parse(frame.head, &problem);
     worker->exec = bytes_equal(json_get_bytes(init, "lock"), BYTES("exec"));
-    lockdown_early(worker->exec);
+    lockdown_early(worker->exec, &worker->lock);
     if (init && bytes_equal(json_get_bytes(init, "frame"), BYTES("init"))) {
         outfit_read(init, &frame, &outfit);
         if (worker->exec)
@@ -174,7 +189,7 @@ static int start(struct worker *worker)
         send_frame(worker, (struct bytes){0});
         return -1;
     }
-    lockdown_late(worker->exec);
+    lockdown_late(worker->exec, &worker->lock);
     return say_ready(worker, (double)(now_us(CLOCK_MONOTONIC) - began_us) / 1e6);
 }
 

@@ -2,8 +2,8 @@
  * engine/workers.c with its end of a frame pair as descriptor CHILD_SOCKET and told everything by frames:
  *
  *   init     ← {"frame":"init","stages":[name…],"engine":"auto"|"onnx"|"tesseract","catalogue":path,"model":path,"keys":path,"library":path,
- *              "tessdata":path,"image_bytes_max":n,"image_pixels_max":n,"lock":"exec" = its stages start programs,"path":PATH,"home":HOME,"files":[which of catalogue, model, keys come as descriptors, in order]}
- *   ready    → {"frame":"ready","seconds":s,"loaded":{stage:{…what it says of itself}…}}, or {"frame":"ready","error":sentence} and the end
+ *              "tessdata":path,"scratch":path,"hidden":path,"hidden_too":path,"image_bytes_max":n,"image_pixels_max":n,"lock":"exec" = its stages start programs,"path":PATH,"home":HOME,"files":[which of catalogue, model, keys come as descriptors, in order]}
+ *   ready    → {"frame":"ready","seconds":s,"loaded":{stage:{…what it says of itself}…},"lock":{"network":b,"files":b,"calls":b = which walls stand}}, or {"frame":"ready","error":sentence} and the end
  *   task     ← {"frame":"task","job":n,"item":n,"attempt":n,"leg":n,"stages":[name or stage object…],"name":text,"type":text,"input":is there one,"variables":bytes of
  *              them}, body: variables, then the input value; descriptors: the input if there is one, then the output
  *   hint     → {"frame":"hint","percent":n,"status":text}
