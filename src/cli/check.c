@@ -1,4 +1,5 @@
-/* `rivulet check`: pipeline files are compiled, nothing is run. */
+/* `rivulet check`: pipeline files are compiled, nothing is run; with --data a log is looked over instead (check_log.c). */
+#include "cli/check_log.h"
 #include "cli/manual.h"
 
 #include "base/json.h"
@@ -18,9 +19,12 @@
 const struct flag check_flags[] = {
     {"json", NULL, "the canonical text on standard output, a line a file"},
     {"keys", NULL, "all keys that a pipeline file may have, as Markdown; needs no file"},
+    {"data", "DIR", "look over the log and the stored files in DIR instead"},
+    {"rebuild", NULL, "with --data: make all caches anew from the events"},
+    {"drop", NULL, "with --rebuild: forget the jobs that cannot be mended"},
     {NULL},
 };
-enum { CHECK_JSON, CHECK_KEYS };
+enum { CHECK_JSON, CHECK_KEYS, CHECK_DATA, CHECK_REBUILD, CHECK_DROP };
 
 enum { TEXT_MAX = 1 << 20 };
 
@@ -154,6 +158,19 @@ static int show_keys(void)
     return EXIT_WELL;
 }
 
+/* Flags that do not go together. */
+static int sense(const struct arguments *arguments, struct problem *problem)
+{
+    bool data = arguments->values[CHECK_DATA], rebuild = arguments->values[CHECK_REBUILD], drop = arguments->values[CHECK_DROP];
+    if ((rebuild && !data) || (drop && !rebuild))
+        return problem_set(problem, "%s", data ? "--drop goes with --rebuild" : "name the data directory: --data DIR --rebuild");
+    if (data && (arguments->count || arguments->values[CHECK_JSON]))
+        return problem_set(problem, "a data directory and pipeline files are looked over one by one");
+    if (!data && !arguments->count)
+        return problem_set(problem, "name the pipeline files, or a data directory with --data");
+    return 0;
+}
+
 int command_check(const struct command *command, int argc, char **argv)
 {
     struct arguments arguments;
@@ -165,10 +182,10 @@ int command_check(const struct command *command, int argc, char **argv)
         return manual_print(command);
     if (arguments.values[CHECK_KEYS])
         return show_keys();
-    if (!arguments.count) {
-        problem_set(&problem, "name the pipeline files");
+    if (sense(&arguments, &problem))
         return command_refuse(command, &problem);
-    }
+    if (arguments.values[CHECK_DATA])
+        return check_log(arguments.values[CHECK_DATA], arguments.values[CHECK_REBUILD], arguments.values[CHECK_DROP]);
     for (int i = 0; i < arguments.count; i++)
         if (!check_file(arguments.words[i], arguments.values[CHECK_JSON]))
             status = EXIT_SOME_FAILED;

@@ -32,6 +32,7 @@ int command_serve(const struct command *command, int argc, char **argv);
 int command_run(const struct command *command, int argc, char **argv);
 int command_worker(const struct command *command, int argc, char **argv);
 int command_check(const struct command *command, int argc, char **argv);
+int command_backup(const struct command *command, int argc, char **argv);
 int command_submit(const struct command *command, int argc, char **argv);
 int command_watch(const struct command *command, int argc, char **argv);
 int command_jobs(const struct command *command, int argc, char **argv);
@@ -44,7 +45,7 @@ int command_delete(const struct command *command, int argc, char **argv);
 int command_man(const struct command *command, int argc, char **argv);
 int command_completion(const struct command *command, int argc, char **argv);
 
-extern const struct flag run_flags[], check_flags[], submit_flags[], watch_flags[], jobs_flags[], prune_flags[], show_flags[], results_flags[], remote_flags[],
+extern const struct flag run_flags[], check_flags[], backup_flags[], submit_flags[], watch_flags[], jobs_flags[], prune_flags[], show_flags[], results_flags[], remote_flags[],
     retry_flags[];
 
 /* What stands on a command line: flags of the command and settings are taken, the rest is left in order. `--` ends the flags, `-` is an

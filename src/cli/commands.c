@@ -12,10 +12,19 @@ const struct command commands[] = {
      "Each file goes through the pipeline on its own; its result is one line of JSON on standard output the moment it is ready. With --data "
      "DIR the log is kept, and the same command goes on where it was stopped or killed.",
      run_flags, TAKES_SETTINGS, command_run},
-    {"check", "[flags] FILES…", "look pipeline files over: every mistake, with its place",
+    {"check", "[flags] FILES… | --data DIR [--rebuild [--drop]]", "look pipeline files over, or a data directory",
      "Tells all mistakes of the pipeline files, each with file, line and column, on standard error; what a good file comes to is shown as a table of its "
-     "legs. Nothing is run. docs/PIPELINES.md has the language.",
+     "legs. Nothing is run. docs/PIPELINES.md has the language.\n\n"
+     "With --data the log and the stored files in DIR are read from end to end, also while a server works there: the database itself, each job's events "
+     "in their order, what they come to against what stands in the caches, every stored file by its SHA-256. A table says what was looked at and what was "
+     "found, and each finding is told with its job and its event. --rebuild throws all caches away and makes them anew from the events; no server may "
+     "hold the directory then. What no cache holds cannot be mended so: such jobs are told, and nothing is changed, unless --drop forgets them.\n\n"
+     "The status is 0 when all is well (or was mended), 1 when something was found, 2 when DIR could not be looked at.",
      check_flags, TAKES_NO_SETTINGS, command_check},
+    {"backup", "TO [--data DIR]", "copy a data directory while it is in use",
+     "Makes TO a data directory that holds all that was durable when the copy began, and can be started as it is. The server goes on meanwhile. TO is there "
+     "when it is whole, or not at all. docs/SETUP.md says how a backup is put back.",
+     backup_flags, TAKES_NO_SETTINGS, command_backup},
     {"submit", "PIPELINE [flags] FILES…", "hand a batch to a server",
      "Makes a job of the files (or of the lines of --values) and says its id. Files are sent one by one and begin as they arrive. With "
      "--watch the results are written as they come, while the rest is still being sent. " SERVER_TEXT,

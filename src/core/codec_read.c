@@ -347,7 +347,9 @@ static int get_body(const struct row *row, struct json_object *tree, struct even
     case EVENT_JOB_ENDED: return get_ended(row, tree, event, problem);
     case EVENT_RECORD_DONE: get_record_done(body, tree, event); return 0;
     case EVENT_RECORD_FAILED: get_record_failed(body, tree, event); return 0;
-    default: return problem_set(problem, "the log is damaged: event at position %llu is of kind %d", (unsigned long long)row->pos, row->kind);
+    default:
+        return problem_set(problem, "the log cannot be read: event at position %llu is of kind %d, which this program does not know: a newer program has "
+                           "written it, or it is damaged", (unsigned long long)row->pos, (int)row->kind);
     }
 }
 

@@ -203,6 +203,6 @@ struct log_opening {
     void (*row)(void *data, struct row *row);               /* pos > flushed_pos, by pos; borrowed: ref it to keep it */
     void (*reader)(void *data, const char *name, int64_t job, uint64_t seq);
     /* the numbers */
-    int64_t epoch;                    /* of this opening: max(last + 1, unix seconds) */
+    int64_t epoch;                    /* of this opening; in no other one, nor in one of a copy, and behind all before it */
     uint64_t last_pos;                /* 0 in an empty log */
 };

@@ -8,6 +8,10 @@
 
 enum { FORMAT = 3 };      /* user_version of what this program writes */
 
+/* A program that meets a kind of event it does not know must not go on with the log: so a new kind is a new format, which an older program
+ * refuses at its start. New fields of a known kind are none; an older program passes over them. */
+_Static_assert(EVENT_KINDS_COUNT == 15, "with a new kind of event FORMAT rises, by a schema that changes nothing but user_version");
+
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE opening  (epoch INTEGER PRIMARY KEY, at INTEGER NOT NULL, program TEXT NOT NULL) STRICT;"
@@ -51,6 +55,11 @@ static const char sides_schema[] =
 
 /* What brings a log of each format up to the next one. */
 static const char *const schemas[FORMAT] = {schema, keys_schema, sides_schema};
+
+int base_format(void)
+{
+    return FORMAT;
+}
 
 int64_t base_now_us(void)
 {

@@ -98,11 +98,22 @@ static int tell_all(struct walk *walk)
     return rc;
 }
 
+/* A number that no other opening of this log has, nor one of a copy of it: a backup and what it was made of go on apart, and what either of them
+ * tells must never bear a name that the other one has given. So it is the time, to the microsecond; where the clock is behind of that, chance. */
+static int64_t new_epoch(int64_t last, int64_t wall_us)
+{
+    uint32_t chance = 0;
+    if (wall_us > last)
+        return wall_us;
+    sqlite3_randomness(sizeof chance, &chance);
+    return last + 1 + chance % 1000000;
+}
+
 /* The epoch is durable before anything is stamped with it. */
 static int begin_epoch(struct sqlite *s, int64_t *ret)
 {
-    int64_t wall_us = base_wall_us(), last = base_number(s->write_db, "SELECT max(epoch) FROM opening", 0);
-    int64_t epoch = last + 1 > wall_us / 1000000 ? last + 1 : wall_us / 1000000;
+    int64_t wall_us = base_wall_us();
+    int64_t epoch = new_epoch(base_number(s->write_db, "SELECT max(epoch) FROM opening", 0), wall_us);
     sqlite3_stmt *stmt;
     int rc = sqlite3_prepare_v2(s->write_db, "INSERT INTO opening VALUES (?,?,'rivulet')", -1, &stmt, NULL);
     if (rc != SQLITE_OK)

@@ -7,6 +7,7 @@
  *     sqlite_side.c    the log thread: results by key and cursors of outward readers, written and removed
  *     sqlite_prune.c   the log thread between commits: removal of old jobs, the sweep of blobs
  *     sqlite_read.c    the read thread
+ *     backup.c, audit*.c   tools that look at the files of a log from beside it
  *
  * Fields belong to the thread that is said; those of a mailbox to whoever holds its mutex. */
 #pragma once
@@ -146,6 +147,7 @@ struct sqlite {
 /* sqlite_base.c. Those with a problem answer 0 or -1. */
 int base_open(struct sqlite *s, struct problem *problem);               /* the write connection, schema, statements */
 int base_open_reader(struct sqlite *s, struct problem *problem);
+int base_format(void);                                                  /* user_version of the logs that this program writes */
 void base_close(struct sqlite *s);                                      /* finalizes, checkpoints, closes both */
 int base_problem(struct sqlite *s, struct problem *problem, const char *what);    /* "DIR/log.db: WHAT: what SQLite says." */
 int64_t base_number(sqlite3 *db, const char *query, int64_t missing);   /* the one number a query answers */
