@@ -31,6 +31,7 @@ PARTS = [
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
     ('fuzz', 'every input that was kept for the parsers, and new ones', 1500, '{python} tests/trust/fuzz.py'),
     ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
+    ('memory', 'every allocation fails once, and nothing told is lost', 1200, '{python} tests/trust/memory.py'),
 ]
 
 

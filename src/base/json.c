@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/json_grammar.h"
+#include "base/mem.h"
 #include "base/text.h"
 
 #include <json-c/json_tokener.h>
@@ -11,6 +12,30 @@ void json_drop(struct json_object **object)
 {
     json_object_put(*object);
     *object = NULL;
+}
+
+/* The grammar was found good. json-c does not always say when it had no memory for a part, so it is not to get into that. */
+static struct json_object *tree_of(struct bytes text, struct problem *problem)
+{
+    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);    /* the grammar has decided about depth */
+    if (!tokener) {
+        problem_set(problem, "out of memory while reading JSON");
+        return NULL;
+    }
+    struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
+    enum json_tokener_error error = json_tokener_get_error(tokener);
+    if (error == json_tokener_continue) {    /* a bare number ends only with the text */
+        object = json_tokener_parse_ex(tokener, "", 1);
+        error = json_tokener_get_error(tokener);
+    }
+    if (error != json_tokener_success) {
+        problem_set(problem, "not valid JSON at byte %zu: %s", json_tokener_get_parse_end(tokener), json_tokener_error_desc(error));
+        json_drop(&object);
+    } else if (!object) {
+        problem_set(problem, "not valid JSON: a bare null");
+    }
+    json_tokener_free(tokener);
+    return object;
 }
 
 struct json_object *json_parse(struct bytes text, struct problem *problem)
@@ -30,24 +55,9 @@ struct json_object *json_parse(struct bytes text, struct problem *problem)
         problem_set(problem, "not valid JSON at byte %zu", at);
         return NULL;
     }
-    json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);    /* the grammar has decided about depth */
-    if (!tokener) {
-        problem_set(problem, "out of memory while reading JSON");
-        return NULL;
-    }
-    struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
-    enum json_tokener_error error = json_tokener_get_error(tokener);
-    if (error == json_tokener_continue) {    /* a bare number ends only with the text */
-        object = json_tokener_parse_ex(tokener, "", 1);
-        error = json_tokener_get_error(tokener);
-    }
-    if (error != json_tokener_success) {
-        problem_set(problem, "not valid JSON at byte %zu: %s", json_tokener_get_parse_end(tokener), json_tokener_error_desc(error));
-        json_drop(&object);
-    } else if (!object) {
-        problem_set(problem, "not valid JSON: a bare null");
-    }
-    json_tokener_free(tokener);
+    mem_firm(true);
+    struct json_object *object = tree_of(text, problem);
+    mem_firm(false);
     return object;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 /* The store. */
+#define LIMIT_FIRM_BYTES (1024 * 1024)             /* bytes of a block that libraries must get, or the process ends; larger ones may be refused, and are looked at */
 #define LIMIT_READ_ROWS 256                        /* rows in one answer of the log; longer read transactions would stop the WAL from being reset */
 #define LIMIT_READ_BYTES (256 * 1024)              /* bytes of event bodies in one such answer, for the same reason; at least one row is given */
 #define LIMIT_COMMIT_EVENTS 1024                   /* events in one commit: bounds the time until the first of them is durable */

@@ -1,16 +1,35 @@
 #include "base/mem.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
+
+static _Thread_local int firm_depth;
+
+void mem_none(void)
+{
+    static const char said[] = "rivulet: out of memory\n";
+    if (write(STDERR_FILENO, said, sizeof said - 1) < 0)
+        _Exit(EX_OSERR);      /* nobody hears it */
+    _Exit(EX_OSERR);
+}
+
+void mem_firm(bool on)
+{
+    firm_depth += on ? 1 : -1;
+}
+
+bool mem_is_firm(void)
+{
+    return firm_depth > 0;
+}
 
 static void *check(void *pointer)
 {
-    if (pointer)
-        return pointer;
-    fputs("rivulet: out of memory\n", stderr);
-    _Exit(EX_OSERR);
+    if (!pointer)
+        mem_none();
+    return pointer;
 }
 
 void *mem_new(size_t size)

@@ -2,12 +2,20 @@
  * process says so and ends with status 71, because the log makes a restart lossless and a half-made structure does
  * not. Sizes that a user chooses do not come here: they are capped first (see limits.h) and live in `struct buf`. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 
 void *mem_new(size_t size);                      /* zeroed; free() it; never NULL */
 void *mem_grow(void *old, size_t size);          /* realloc that never fails */
 char *mem_text(const char *text);                /* copy of a C string; NULL stays NULL */
 char *mem_copy(const void *at, size_t count);    /* copy with a NUL behind it */
+_Noreturn void mem_none(void);                   /* says that there is no memory, and ends the process */
+
+/* In the program itself (cli/firm.c) libraries are held to the same: what they ask for, up to LIMIT_FIRM_BYTES, they get. Between mem_firm(true) and mem_firm(false)
+ * so are larger blocks, of this thread: for libraries that do not say when they had no memory. Calls may be nested. */
+void mem_firm(bool on);
+bool mem_is_firm(void);
+
 void mem_free(void *pointer_to_pointer);         /* frees *p, for the cleanup attribute */
 
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))
