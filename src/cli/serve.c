@@ -27,7 +27,7 @@ struct serve {
     struct fetch *receivers;          /* their calls: never from fixtures */
     struct webhooks *webhooks;
     struct mirror *mirror;
-    struct timer grace;
+    struct timer grace, calls_grace;
     struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
     bool learned;                     /* it was a worker that said it */
     char *engine_name;
@@ -35,7 +35,8 @@ struct serve {
     bool engine_idle, service_idle;
 };
 
-enum { GRACE_US = 10 * 1000 * 1000 };    /* what runs may finish for this long; the rest is found interrupted by the next start */
+/* What runs may finish for this long; the rest is found interrupted by the next start. Calls are given less: they may take minutes anyway. */
+enum { GRACE_US = 10 * 1000 * 1000, CALLS_GRACE_US = 3 * 1000 * 1000 };
 
 /* ---- facts for /health and /stats ---- */
 
@@ -106,6 +107,11 @@ static void grace_over(struct timer *timer)
     loop_stop(TIMER_OF(timer, struct serve, grace)->host.loop);
 }
 
+static void calls_grace_over(struct timer *timer)
+{
+    engine_leave_calls(TIMER_OF(timer, struct serve, calls_grace)->host.engine);
+}
+
 static void told_to_end(void *data, int number)
 {
     struct serve *serve = data;
@@ -115,6 +121,7 @@ static void told_to_end(void *data, int number)
     }
     manager_stopping(&serve->manager);
     timer_start(serve->host.loop, &serve->grace, GRACE_US, grace_over);
+    timer_start(serve->host.loop, &serve->calls_grace, CALLS_GRACE_US, calls_grace_over);
     engine_drain(serve->host.engine, engine_idle, serve);
     service_drain(serve->service, service_idle, serve);
 }
@@ -265,6 +272,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
         manager_ready(&serve->manager, serve->host.loop, status_line, serve);
         loop_run(serve->host.loop);
         timer_stop(serve->host.loop, &serve->grace);
+        timer_stop(serve->host.loop, &serve->calls_grace);
         const struct problem *broken = serve->draining ? NULL : workers_problem(serve->host.crew);
         status = broken ? problem_set(problem, "%s", broken->text), EXIT_USAGE : EXIT_WELL;
         manager_close(&serve->manager);

@@ -64,22 +64,25 @@ void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_
 {
     const struct item *item = &job->items[n];
     const struct leg *leg = &pipeline->legs[item->leg < pipeline->legs_count ? item->leg : pipeline->legs_count - 1];
+    bool may_help = outcome->verdict == VERDICT_RETRY && item->tries + 1u < leg->attempts;
+    bool made = outcome->verdict == VERDICT_DONE || (!may_help && outcome->otherwise.count);
+    struct bytes value = outcome->verdict == VERDICT_DONE ? outcome->value : outcome->otherwise;
     *ret = (struct event){.item = n, .attempt = item->attempt};
-    if (outcome->verdict == VERDICT_DONE && item->leg + 1u < pipeline->legs_count) {
+    if (made && item->leg + 1u < pipeline->legs_count) {
         ret->kind = EVENT_ITEM_STEPPED;
         ret->stepped.leg = item->leg;
-        ret->stepped.value = outcome->value;
+        ret->stepped.value = value;
         ret->stepped.stats = outcome->stats;
         ret->stepped.usage = outcome->usage;
-    } else if (outcome->verdict == VERDICT_DONE) {
+    } else if (made) {
         ret->kind = EVENT_ITEM_DONE;
-        ret->done.result = outcome->value;
+        ret->done.result = value;
         ret->done.stats = outcome->stats;
         ret->done.usage = outcome->usage;
         ret->done.has_score = outcome->has_score;
         ret->done.score = outcome->score;
         ret->done.hit = outcome->hit;
-    } else if (outcome->verdict == VERDICT_RETRY && item->tries + 1u < leg->attempts) {
+    } else if (may_help) {
         again(leg, item->tries + 1u, outcome, wall_us, random, ret);
         ret->retry.leg = item->leg;
     } else {

@@ -132,3 +132,9 @@ void engine_drain(struct engine *engine, void (*idle)(void *data), void *data)
     engine->idle_data = data;
     tell_idle(engine);
 }
+
+void engine_leave_calls(struct engine *engine)
+{
+    engine->leaving_calls = true;
+    tell_idle(engine);
+}

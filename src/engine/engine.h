@@ -22,8 +22,10 @@ struct engine_world {
     int (*open_blob)(void *data, const struct sha *sha);
     /* Keep a blob, whether or not something durable uses it, until unpin_blob. NULL: nothing ever goes. */
     void (*pin_blob)(void *data, const struct sha *sha);
-    /* The event that names a worker's large result is durable, or was refused: the pin that the crew took may go. */
+    /* The event that names a worker's large result is durable: the pin that the crew took may go. */
     void (*unpin_blob)(void *data, const struct sha *sha);
+    /* The same, but no event will name it: unless something else uses it, the file may go too. NULL: unpin_blob does. */
+    void (*abandon_blob)(void *data, const struct sha *sha);
 };
 
 struct engine_options {
@@ -81,8 +83,11 @@ void engine_on_hint(struct engine *engine, engine_hint_fn *call, void *data);
 struct engine_numbers {
     size_t legs_count;                             /* one more than the last leg that anything was launched for */
     struct histogram legs[PIPELINE_LEGS_MAX];      /* from the launch of an item's leg to its outcome, by the leg's number */
+    uint64_t late, late_refused;                   /* outcomes that a worker told when its task was over for it, and those of them that the fence refused: all */
 } engine_numbers(const struct engine *engine);
 size_t engine_running(const struct engine *engine);         /* tasks launched and not ended */
 
 /* No new claims from now on; `idle` is called once, from inside engine_run or at once, when nothing runs any more. */
 void engine_drain(struct engine *engine, void (*idle)(void *data), void *data);
+/* While it drains: calls under way are waited for no longer. Their items are found interrupted by the next opening, which makes them again. */
+void engine_leave_calls(struct engine *engine);

@@ -80,13 +80,19 @@ static void unpin_blob(void *data, const struct sha *sha)
     blob_unpin(self->blobs, sha);
 }
 
+static void abandon_blob(void *data, const struct sha *sha)
+{
+    struct engine_loop *self = data;
+    blob_abandon(self->blobs, sha);
+}
+
 struct engine_loop *engine_loop_new(struct loop *loop, struct store *store, struct crew *const crews[ROOM_COUNT], struct blobs *blobs,
                                     int64_t retention_us)
 {
     struct engine_loop *self = MEM_NEW(struct engine_loop);
     self->loop = loop;
     self->blobs = blobs;
-    struct engine_options options = {.world = {self, own_now_us, own_wall_us, run_at, open_blob, pin_blob, unpin_blob},
+    struct engine_options options = {.world = {self, own_now_us, own_wall_us, run_at, open_blob, pin_blob, unpin_blob, abandon_blob},
                                      .store = store, .retention_us = retention_us};
     memcpy(options.crews, crews, sizeof options.crews);
     self->engine = engine_new(&options);

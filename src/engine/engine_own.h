@@ -30,7 +30,7 @@ struct engine {
     struct list retries;          /* retry.c's */
     engine_hint_fn *hint;
     void *hint_data;
-    bool draining;
+    bool draining, leaving_calls;
     void (*idle)(void *data);
     void *idle_data;
     int64_t prune_at_us;

@@ -3,6 +3,7 @@
 #include "engine/variables.h"
 
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -83,7 +84,7 @@ static void settle(struct errand *errand, const struct outcome *outcome);
 
 static void fail(struct errand *errand, const struct problem *problem)
 {
-    settle(errand, &(struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing")});
+    settle(errand, &(struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing"), .unsaid = true});
 }
 
 /* ---- launching ---- */
@@ -234,10 +235,15 @@ static void unpin(struct store_wait *wait)
     free(pin);
 }
 
-static void unpin_when_durable(struct engine *engine, const struct sha *blob)
+static void let_go(struct engine *engine, const struct sha *blob, int answer)
 {
+    const struct engine_world *world = &engine->options.world;
     if (!blob)
         return;
+    if (answer == STORE_FENCED && world->abandon_blob) {
+        world->abandon_blob(world->data, blob);
+        return;
+    }
     struct pin *pin = MEM_NEW(struct pin);
     pin->world = engine->options.world;
     pin->sha = *blob;
@@ -254,15 +260,33 @@ static void count_leg(struct engine *engine, const struct errand *errand)
         numbers->legs_count = leg + 1;
 }
 
-static void settle(struct errand *errand, const struct outcome *outcome)
+/* What the leg's stages say of a failure that none of them could speak of. Which of several it was is not known: one `fail_job` is enough, and
+ * {use: …} counts where the stage is alone. Returns what `otherwise` lies in; drop it. */
+static struct json_object *ask_on_error(const struct claim *claim, struct outcome *outcome)
+{
+    struct json_object *stages = json_parse(bytes_of(claim->pipeline->legs[claim->leg].stages), NULL), *use = NULL;
+    size_t count = json_object_is_type(stages, json_type_array) ? json_object_array_length(stages) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *choice = json_get(json_object_array_get_idx(stages, i), "on_error");
+        const char *word = json_object_is_type(choice, json_type_string) ? json_object_get_string(choice) : "";
+        outcome->fail_job |= !strcmp(word, "fail_job");
+        if (count == 1 && json_object_is_type(choice, json_type_object) && json_object_object_get_ex(choice, "use", &use))
+            outcome->otherwise = bytes_of(use ? json_object_to_json_string_ext(use, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE) : "");
+    }
+    return stages;
+}
+
+static void settle(struct errand *errand, const struct outcome *told)
 {
     struct claim next = {0};
+    struct outcome asked = *told, *outcome = &asked;
+    JSON_OWNED struct json_object *stages = told->unsaid ? ask_on_error(&errand->claim, outcome) : NULL;
     struct engine *engine = errand->engine;
     struct token token = errand->claim.token;
     count_leg(engine, errand);
     errand_end(errand);    /* before its word is heard: that may end the job, and what still runs for it is stopped then */
     int answer = store_finish(engine->options.store, token, outcome, &next);
-    unpin_when_durable(engine, outcome->blob);
+    let_go(engine, outcome->blob, answer);
     if (answer == STORE_STEPPED)
         errand_begin(engine, &next);
     engine_run_soon(engine);
@@ -276,8 +300,10 @@ static void crew_outcome(void *data, struct token token, const struct outcome *o
         settle(errand, outcome);
         return;
     }
-    store_finish(engine->options.store, token, outcome, NULL);    /* too late: the fence says so and counts it */
-    unpin_when_durable(engine, outcome->blob);
+    int answer = store_finish(engine->options.store, token, outcome, NULL);    /* too late: the fence says so and counts it */
+    engine->numbers.late += late;
+    engine->numbers.late_refused += late && answer == STORE_FENCED;
+    let_go(engine, outcome->blob, answer);
 }
 
 static struct errand *speak(struct engine *engine, struct token token)
@@ -314,7 +340,7 @@ static bool crew_record(void *data, struct token token, const struct record_outc
     struct engine *engine = data;
     struct errand *errand = speak(engine, token);
     int answer = store_record(engine->options.store, token, record);
-    unpin_when_durable(engine, record->blob);
+    let_go(engine, record->blob, answer);
     return spoken(engine, errand, answer);
 }
 
@@ -402,13 +428,18 @@ static bool is_away(const struct errand *errand)
     return crew && crew->ops->rests && crew->ops->rests(crew, errand->claim.token);
 }
 
+static bool may_be_left(const struct errand *errand)
+{
+    return is_away(errand) || (errand->engine->leaving_calls && errand->room == ROOM_TRIP);
+}
+
 bool errands_idle(const struct engine *engine)
 {
     LIST_EACH(link, &engine->errands)
-        if (!is_away(LIST_OF(link, struct errand, link)))
+        if (!may_be_left(LIST_OF(link, struct errand, link)))
             return false;
     LIST_EACH(link, &engine->launched)
-        if (!is_away(LIST_OF(link, struct errand, link)))
+        if (!may_be_left(LIST_OF(link, struct errand, link)))
             return false;
     return true;
 }

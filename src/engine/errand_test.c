@@ -92,7 +92,7 @@ static void engine_up(void)
     here.engine = engine_new(&options);
 }
 
-static struct live *begin_trips(size_t count)
+static struct live *begin_with(struct bytes pipeline, size_t count)
 {
     bool busy;
     struct problem problem = {0};
@@ -100,7 +100,7 @@ static struct live *begin_trips(size_t count)
     begin();
     memory_auto(bench.log, true);
     memset(&here, 0, sizeof here);
-    here.trips = pipeline_parse(BYTES(TRIPS), &problem);
+    here.trips = pipeline_parse(pipeline, &problem);
     test_note("%s", problem.text);
     CHECK(here.trips);
     engine_up();
@@ -111,6 +111,11 @@ static struct live *begin_trips(size_t count)
     CHECK(live);
     engine_run(here.engine);
     return live;
+}
+
+static struct live *begin_trips(size_t count)
+{
+    return begin_with(BYTES(TRIPS), count);
 }
 
 static void end_trips(void)
@@ -221,5 +226,51 @@ TEST(the_end_of_a_job_calls_off_what_its_items_have_begun_elsewhere)
     CHECK(!waits(trip));                                    /* fenced */
     CHECK(!trip->crew.client.record(trip->crew.client.data, trip->tasks[0], &(struct record_outcome){.value = BYTES("1")}));
     CHECK_INT(engine_running(here.engine), 0);
+    end_trips();
+}
+
+static struct outcome crash(void)
+{
+    return (struct outcome){.verdict = VERDICT_RETRY, .error = BYTES("it died"), .error_type = BYTES("crash"), .unsaid = true};
+}
+
+TEST(a_crash_asks_what_the_stage_says_of_errors)
+{
+    struct live *live = live_ref(begin_with(BYTES("{\"name\":\"x\",\"legs\":[{\"stages\":[\"noop\",{\"stage\":\"jq\",\"on_error\":\"fail_job\"}],\"attempts\":2,"
+                                                  "\"backoff_ms\":[0,0]}]}"), 3));
+    done(ROOM_WORKER, crash());
+    CHECK(!live_job(live)->ended);                          /* a try is left */
+    engine_run(here.engine);
+    for (int i = 0; i < 3 && !live_job(live)->ended; i++)
+        done(ROOM_WORKER, crash());
+    CHECK(live_job(live)->ended);
+    CHECK_INT(live_job(live)->status, JOB_ERROR);
+    CHECK_INT(live_job(live)->counts.failed, 1);
+    CHECK_INT(live_job(live)->counts.skipped, 2);
+    live_unref(live);
+    end_trips();
+}
+
+TEST(what_is_to_be_used_instead_takes_the_place_of_a_crash)
+{
+    struct live *live = live_ref(begin_with(BYTES("{\"name\":\"x\",\"legs\":[{\"stages\":[{\"stage\":\"noop\",\"on_error\":{\"use\":{\"a\":0}}}],"
+                                                  "\"attempts\":1}]}"), 1));
+    done(ROOM_WORKER, crash());
+    CHECK(live_job(live)->ended);
+    CHECK_INT(live_job(live)->counts.completed, 1);
+    live_unref(live);
+    end_trips();
+}
+
+TEST(a_drain_leaves_calls_that_take_too_long)
+{
+    begin_trips(1);
+    done(ROOM_WORKER, (struct outcome){.value = BYTES("[1]")});
+    CHECK_INT(here.hands[ROOM_TRIP].busy, 1);
+    engine_drain(here.engine, now_idle, NULL);
+    engine_run(here.engine);
+    CHECK(!here.idle);
+    engine_leave_calls(here.engine);
+    CHECK(here.idle);
     end_trips();
 }

@@ -41,7 +41,8 @@ static void tell_free(struct workers *workers)
 /* The outcome of a task that no worker told. */
 static void tell_failure(struct slot *slot, enum verdict verdict, struct bytes error_type, const struct problem *problem)
 {
-    struct outcome outcome = {.verdict = verdict, .error = bytes_of(problem->text), .error_type = error_type, .stage = bytes_of(slot->stages)};
+    struct outcome outcome = {.verdict = verdict, .error = bytes_of(problem->text), .error_type = error_type, .stage = bytes_of(slot->stages),
+                              .unsaid = true};
     slot->owes = false;
     tell(slot->workers, slot->token, &outcome, false);
 }
@@ -63,9 +64,10 @@ static void result_kept(void *data, const struct outcome *outcome)
     if (has_slot)
         slot_release(result->slot);
     result->slot = NULL;
+    bool freed = has_slot && (result->dropped || result->late) && !workers->stopping;
     if (!result->dropped)
         tell(workers, result->token, outcome, result->late);
-    else if (has_slot && !workers->stopping)
+    if (freed)
         tell_free(workers);
     if (outcome->blob && result->dropped)
         blob_abandon(workers->options.blobs, outcome->blob);
@@ -302,13 +304,16 @@ static void stop(struct crew *crew, struct token token, bool for_good)
         if (!slot->owes || !same(slot->token, token))
             continue;
         slot->owes = false;
+        slot->late = for_good;      /* what it has said by now, or says while it goes, is offered all the same */
         if (slot->state == SLOT_BUSY)
             slot_kill(slot);
     }
     LIST_EACH(link, &workers->results) {
         struct result *result = LIST_OF(link, struct result, link);
-        if (same(result->token, token))
-            result->dropped = true;
+        if (!same(result->token, token))
+            continue;
+        result->late = for_good;
+        result->dropped = !for_good;
     }
 }
 

@@ -71,6 +71,8 @@ static void keep_within_limits(struct outcome *outcome, struct problem *problem)
     if (outcome->stats.count > LIMIT_ERROR_BYTES || !is_json(outcome->stats))
         outcome->stats = (struct bytes){0};
     outcome->has_score = outcome->has_score && isfinite(outcome->score);
+    if (outcome->otherwise.count > LIMIT_BODY_BYTES)
+        outcome->otherwise = (struct bytes){0};
     if (outcome->verdict == VERDICT_DONE && !outcome->value.count)
         outcome->value = BYTES("null");
     if (outcome->verdict == VERDICT_DONE && check_value(outcome->value, outcome->blob, problem))

@@ -252,6 +252,10 @@ static void put_log(struct buf *ret, struct service *service)
     struct histogram commits = store_commits(service->store);
     counter(ret, "rivulet_events", "Events that were accepted.", numbers.accepted);
     counter(ret, "rivulet_outcomes_fenced", "Outcomes that came too late and were dropped.", numbers.fenced);
+    struct engine_numbers engine = engine_numbers(service->engine);
+    family(ret, "rivulet_late_outcomes", "counter", NULL, "Outcomes that workers told when their item was no longer theirs: offered to the log, which refuses.");
+    put_outcome(ret, "rivulet_late_outcomes_total", "refused", engine.late_refused);
+    put_outcome(ret, "rivulet_late_outcomes_total", "taken", engine.late - engine.late_refused);
     gauge(ret, "rivulet_events_queued", NULL, "Events that are accepted and not durable yet.",
           (int64_t)(store_pos(service->store) - store_durable(service->store)));
     family(ret, "rivulet_fsync_seconds", "histogram", "seconds", "How long a commit of the log takes, its fsync included.");
