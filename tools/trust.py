@@ -28,6 +28,7 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 # Name, what it proves, seconds the whole of it may take, the command.
 PARTS = [
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
+    ('workers', 'killed, stopped and late workers do nothing twice; poison ends', 420, '{python} tests/trust/workers.py'),
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
     ('fuzz', 'every input that was kept for the parsers, and new ones', 1500, '{python} tests/trust/fuzz.py'),
     ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
