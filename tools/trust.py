@@ -29,6 +29,7 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 PARTS = [
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
     ('workers', 'killed, stopped and late workers do nothing twice; poison ends', 420, '{python} tests/trust/workers.py'),
+    ('restarts', 'SIGTERM and a new start under load lose nothing and hold up nobody', 180, '{python} tests/trust/restarts.py'),
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
     ('fuzz', 'every input that was kept for the parsers, and new ones', 1500, '{python} tests/trust/fuzz.py'),
     ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),

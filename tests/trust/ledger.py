@@ -183,7 +183,9 @@ class Ledger:
         answer = self.server.post(door, batch.items, 'file' if door == '/process' else 'files')
         if not answer.job:
             content = answer.body()
-            if content and (answer.status, batch.want) != (400, [FAILED]):
+            if answer.status == 503:      # it goes down, and has kept nothing
+                self.told['refusals'] += 1
+            elif content and (answer.status, batch.want) != (400, [FAILED]):
                 raise AssertionError(f'{door} answered {answer.status} {content[:300]}')
             return
         self.acknowledge(door, answer.job, batch)
@@ -194,6 +196,8 @@ class Ledger:
         try:
             content = answer.body()
         except LOST:
+            content = b''
+        if not content or answer.status == 503:      # the job goes on, though nobody waits for the server to say so
             self.follow(answer.job, chance.choice(('seed', 'job')), wait=True)
             return
         if door == '/process-batch':
