@@ -310,13 +310,31 @@ static void read_events(struct builder *builder)
     fy_diag_destroy(diag);
 }
 
+/* YAML has no control characters but tabs and line ends; libfyaml loses memory over some. The first one's place; NULL = there is none. */
+static const char *control_in(struct bytes text, int *ret_line, int *ret_column)
+{
+    *ret_line = *ret_column = 1;
+    for (size_t i = 0; i < text.count; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        if (c < ' ' && c != '\t' && c != '\n' && c != '\r')
+            return text.at + i;
+        *ret_line += c == '\n';
+        *ret_column = c == '\n' ? 1 : *ret_column + ((c & 0xc0) != 0x80);
+    }
+    return NULL;
+}
+
 void yaml_parse(struct yaml_tree *tree, const char *path, struct bytes text, struct mistakes *mistakes)
 {
     struct builder builder = {.tree = tree, .mistakes = mistakes, .line = 1, .column = 1};
     *tree = (struct yaml_tree){0};
     builder.source = mistakes_source(mistakes, path, text);
+    int line, column;
+    const char *control = control_in(text, &line, &column);
     if (!text_is_utf8(text) || memchr(text.at ? text.at : "", 0, text.count))
         mistakes_add(mistakes, builder.source, 1, 1, "The file is no text in UTF-8.");
+    else if (control)
+        mistakes_add(mistakes, builder.source, line, column, "There is a control character (%d): write it in double quotes, as \"\\x%02x\".", *control, *control);
     else
         read_events(&builder);
     while (builder.depth)

@@ -1,7 +1,10 @@
 #include "core/snapshot.h"
 
 #include "base/json.h"
+#include "base/json_grammar.h"
+#include "base/limits.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -154,9 +157,20 @@ static char *get_text(struct json_object *tree, const char *key)
     return mem_copy(text.at, text.count);
 }
 
+/* What is on disk may be damaged: where an array should be there may be anything, and then it is as if it were empty. */
+static size_t length_of(struct json_object *array)
+{
+    return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
+static struct json_object *element(struct json_object *array, size_t index)
+{
+    return index < length_of(array) ? json_object_array_get_idx(array, index) : NULL;
+}
+
 static int64_t at(struct json_object *array, size_t index)
 {
-    return json_object_get_int64(json_object_array_get_idx(array, index));
+    return json_object_get_int64(element(array, index));
 }
 
 static double real_at(struct json_object *array, size_t index)
@@ -206,11 +220,12 @@ static void get_state(struct job *job, struct json_object *tree)
 
 static size_t get_sums(struct job_sum ret[JOB_SUMS_MAX], struct json_object *sums)
 {
-    size_t count = json_object_array_length(sums), i;
+    size_t count = length_of(sums), i;
     for (i = 0; i < count && i < JOB_SUMS_MAX; i++) {
-        struct json_object *one = json_object_array_get_idx(sums, i);
+        struct json_object *one = element(sums, i);
         struct job_sum *sum = &ret[i];
-        snprintf(sum->name, sizeof sum->name, "%s", json_object_get_string(json_object_array_get_idx(one, 0)));
+        if (json_object_is_type(element(one, 0), json_type_string))
+            snprintf(sum->name, sizeof sum->name, "%s", json_object_get_string(element(one, 0)));
         sum->count = at(one, 1);
         sum->sum = real_at(one, 2);
         sum->min = real_at(one, 3);
@@ -222,12 +237,12 @@ static size_t get_sums(struct job_sum ret[JOB_SUMS_MAX], struct json_object *sum
 static void get_top(struct job *job, struct json_object *top)
 {
     size_t room = 1;
-    job->top_count = json_object_array_length(top) < JOB_TOP_MAX ? json_object_array_length(top) : JOB_TOP_MAX;
+    job->top_count = length_of(top) < JOB_TOP_MAX ? length_of(top) : JOB_TOP_MAX;
     while (room < job->top_count)    /* as the fold grows it */
         room *= 2;
     job->top = mem_new(room * sizeof *job->top);
     for (size_t i = 0; i < job->top_count; i++) {
-        struct json_object *one = json_object_array_get_idx(top, i);
+        struct json_object *one = element(top, i);
         job->top[i] = (struct job_best){real_at(one, 0), at(one, 1), at(one, 2), (uint64_t)at(one, 3)};
     }
 }
@@ -255,19 +270,55 @@ static void get_extra(struct job *job, struct json_object *extra, struct bytes t
 
 static void get_added(struct job *job, struct json_object *added)
 {
-    job->added_count = job->added_room = json_object_array_length(added);
+    job->added_count = job->added_room = length_of(added);
     job->added = mem_new(job->added_count * sizeof *job->added);
     for (size_t i = 0; i < job->added_count; i++) {
-        struct json_object *one = json_object_array_get_idx(added, i);
+        struct json_object *one = element(added, i);
         job->added[i] = (struct job_added){at(one, 0), at(one, 1), (uint64_t)at(one, 2)};
     }
+}
+
+static bool is_share(int64_t count, int64_t *rest)
+{
+    *rest -= count;
+    return count >= 0 && *rest >= 0;
+}
+
+/* A piece of the line that will be spliced again. */
+static bool is_json(const char *text)
+{
+    size_t at;
+    return json_grammar(bytes_of(text), JSON_DEPTH_MAX, &at) == JSON_GRAMMAR_GOOD;
 }
 
 static bool plausible(const struct job *job)
 {
     struct counts c = job->counts;
-    return job->id[0] && job->total >= 0 && job->status < JOB_STATUS_COUNT &&
-           c.pending + c.processing + c.completed + c.failed + c.skipped == job->total;
+    int64_t rest = job->total;
+    return job->id[0] && rest >= 0 && job->status < JOB_STATUS_COUNT && is_share(c.pending, &rest) && is_share(c.processing, &rest) &&
+           is_share(c.completed, &rest) && is_share(c.failed, &rest) && is_share(c.skipped, &rest) && !rest;
+}
+
+/* The items came one event after the other, none too long: so a damaged total asks for no memory that there never was. An ended job may have let go of them. */
+static bool added_fits(const struct job *job)
+{
+    int64_t next = 0;
+    for (size_t i = 0; i < job->added_count; i++) {
+        if (job->added[i].first != next || job->added[i].count < 1 || job->added[i].count > LIMIT_ADDED_ITEMS)
+            return false;
+        next += job->added[i].count;
+    }
+    return next == job->total || (job->ended && !job->added_count);
+}
+
+static struct job *damaged(struct job *job, struct problem *problem)
+{
+    struct buf clean BUF_OWNED;
+    buf_init(&clean, 300);
+    text_clean(&clean, bytes_of(job->id));
+    problem_set(problem, "the cache of job \"%s\" is damaged", buf_z(&clean));
+    job_free(job);
+    return NULL;
 }
 
 struct job *snapshot_read(struct bytes fold, struct problem *problem)
@@ -278,14 +329,13 @@ struct job *snapshot_read(struct bytes fold, struct problem *problem)
     struct job *job = job_new();
     get_header(job, tree, fold);
     get_state(job, tree);
-    if (!sha_from_hex(json_get_bytes(tree, "hash"), &job->hash) || !plausible(job)) {
-        problem_set(problem, "the cache of job \"%s\" is damaged", job->id);
-        job_free(job);
-        return NULL;
-    }
+    if (!sha_from_hex(json_get_bytes(tree, "hash"), &job->hash) || !plausible(job))
+        return damaged(job, problem);
     job->sums_count = get_sums(job->sums, json_get(tree, "sums"));
     get_extra(job, json_get(tree, "extra"), json_span(fold, "extra"));
     get_added(job, json_get(tree, "added"));
+    if (!added_fits(job) || !is_json(job->params) || (job->webhook[0] && !is_json(job->webhook)))
+        return damaged(job, problem);
     if (!job->ended && job->total) {
         job->items_room = job->total;
         job->items = mem_new((size_t)job->total * sizeof *job->items);
@@ -310,9 +360,22 @@ struct bytes snapshot_cell(const struct job *job, int64_t page)
     return (struct bytes){(const char *)&job->items[page * SNAPSHOT_PAGE_ITEMS], (size_t)page_items(job, page) * sizeof(struct item)};
 }
 
+/* Three bits of a state say more than there is. */
+static bool states_exist(struct bytes body)
+{
+    for (size_t i = 0; i < body.count; i += sizeof(struct item)) {
+        struct item item;
+        memcpy(&item, body.at + i, sizeof item);
+        if (item.state > ITEM_SKIPPED)
+            return false;
+    }
+    return true;
+}
+
 int snapshot_read_cell(struct job *job, int64_t page, struct bytes body, struct problem *problem)
 {
-    if (page < 0 || page >= snapshot_pages(job) || body.count != (size_t)page_items(job, page) * sizeof(struct item) || !job->items)
+    if (page < 0 || page >= snapshot_pages(job) || body.count != (size_t)page_items(job, page) * sizeof(struct item) || !job->items ||
+        !states_exist(body))
         return problem_set(problem, "the item cache of job \"%s\", page %lld, is damaged", job->id, (long long)page);
     struct item *items = &job->items[page * SNAPSHOT_PAGE_ITEMS];
     for (int64_t n = 0; n < page_items(job, page); n++)    /* the events beyond count on it */
