@@ -1,5 +1,6 @@
 /* Between the pieces of content that the library hands out lie the bytes of the chunk framing. They are watched here: a CR and a
- * LF only as a pair, one behind each chunk, no other control byte. The libraries, built for clients of all sorts, are laxer than that. */
+ * LF only as a pair, one behind each chunk, no other control byte, and none beyond ASCII, which http-parser takes for the digit 0 in a size.
+ * The libraries, built for clients of all sorts, are laxer than that. */
 #include "http/http_parse.h"
 
 #include <assert.h>
@@ -33,7 +34,7 @@ static void watch_framing(struct state *state, const char *until)
     if (state->chunked)
         for (const char *at = state->framed; at < until; at++) {
             unsigned char c = (unsigned char)*at;
-            if ((c == '\n') != state->after_cr || c == 0x7f || (c < 0x20 && c != '\r' && c != '\n' && c != '\t'))
+            if ((c == '\n') != state->after_cr || c >= 0x7f || (c < 0x20 && c != '\r' && c != '\n' && c != '\t'))
                 state->odd = true;
             if (state->after_content && c != '\r')
                 state->odd = true;

@@ -69,7 +69,8 @@ TEST(odd_chunk_framing_is_refused)
         BYTES("5\nhello\r\n0\r\n\r\n"), BYTES("5\rXhello\r\n0\r\n\r\n"), BYTES("5;\nx\r\nhello\r\n0\r\n\r\n"), BYTES("5\r\nhelloXX0\r\n\r\n"),
         BYTES("5\r\nhello\n0\r\n\r\n"), BYTES("-5\r\nhello\r\n0\r\n\r\n"), BYTES("0x5\r\nhello\r\n0\r\n\r\n"), BYTES("\r\n5\r\nhello\r\n0\r\n\r\n"),
         BYTES("5\r\nhello\r\n0\r\nX: a\nY: b\r\n\r\n"), BYTES("10000000000000005\r\nhello\r\n0\r\n\r\n"), BYTES("5;\0\r\nhello\r\n0\r\n\r\n"),
-        BYTES("5\r\nhello\r\n0\r\n\rX"), BYTES("z\r\n"),
+        BYTES("5\r\nhello\r\n0\r\n\rX"), BYTES("z\r\n"), BYTES("\xff\r\n\r\n"), BYTES("0\xff\r\n\r\n"),
+        BYTES("\x80""5\r\nhello\r\n0\r\n\r\n"),
     };
     size_t used;
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
