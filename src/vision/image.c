@@ -112,8 +112,10 @@ static bool png_head(struct bytes file, struct image_head *head)
     head->height = height > INT32_MAX ? INT32_MAX : (int)height;
     for (size_t at = 33; at + 12 <= file.count;) {
         uint32_t length = big(file, at, 4);
-        if (!memcmp(file.at + at + 4, "IDAT", 4) || length > file.count)
+        if (!memcmp(file.at + at + 4, "IDAT", 4))
             break;
+        if (length > file.count - at - 12)      /* libpng would take that memory before it looks whether the bytes are there */
+            return false;
         if (!memcmp(file.at + at + 4, "eXIf", 4))
             head->orientation = exif_orientation(part(file, at + 8, length));
         at += 12 + (size_t)length;
