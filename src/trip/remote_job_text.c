@@ -36,7 +36,7 @@ static void encode(struct buf *buf, struct bytes value)
 {
     for (size_t i = 0; i < value.count; i++) {
         unsigned char byte = (unsigned char)value.at[i];
-        if (isalnum(byte) || strchr("-._~", byte))
+        if (isalnum(byte) || (byte && strchr("-._~", byte)))
             buf_byte(buf, (char)byte);
         else
             buf_print(buf, "%%%02X", byte);
