@@ -310,7 +310,7 @@ static void read_events(struct builder *builder)
     fy_diag_destroy(diag);
 }
 
-/* YAML has no control characters but tabs and line ends; libfyaml loses memory over some. The first one's place; NULL = there is none. */
+/* YAML has no control characters but tabs and line ends; libfyaml takes others here and there. The first one's place; NULL = there is none. */
 static const char *control_in(struct bytes text, int *ret_line, int *ret_column)
 {
     *ret_line = *ret_column = 1;

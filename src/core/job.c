@@ -85,6 +85,13 @@ static int impossible(const struct job *job, const struct event *event, struct p
                        event_name(event->kind), why);
 }
 
+/* Of numbers that a damaged log may have made anything. */
+static int64_t sum_up_to_max(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 static void apply_created(struct job *job, const struct event *event)
 {
     job->job = event->job;
@@ -100,7 +107,7 @@ static void apply_created(struct job *job, const struct event *event)
     job->ordered = event->created.ordered;
     job->open = event->created.open;
     job->created_us = job->fed_us = event->at_us;
-    job->deadline_us = event->created.deadline_us > 0 ? event->at_us + event->created.deadline_us : 0;
+    job->deadline_us = event->created.deadline_us > 0 ? sum_up_to_max(event->at_us, event->created.deadline_us) : 0;
     job->top_keep = event->created.top_keep < JOB_TOP_MAX ? event->created.top_keep : JOB_TOP_MAX;
     job->stop_count = event->created.stop_count;
     job->max_cost = event->created.max_cost;
@@ -134,7 +141,7 @@ static void apply_added(struct job *job, const struct event *event)
         job->items[job->total + i] =
             (struct item){.pos = event->pos, .state = ITEM_PENDING, .rejected = event->added.items[i].reject_error.count != 0};
     for (int64_t i = 0; i < count; i++)
-        job->bytes += event->added.items[i].bytes > 0 ? event->added.items[i].bytes : 0;
+        job->bytes = sum_up_to_max(job->bytes, event->added.items[i].bytes > 0 ? event->added.items[i].bytes : 0);
     job->total += count;
     job->counts.pending += count;
     job->fed_us = event->at_us;

@@ -4,7 +4,6 @@
 #include "base/json_grammar.h"
 #include "base/limits.h"
 #include "base/mem.h"
-#include "base/text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -280,8 +279,10 @@ static void get_added(struct job *job, struct json_object *added)
 
 static bool is_share(int64_t count, int64_t *rest)
 {
+    if (count < 0 || count > *rest)
+        return false;
     *rest -= count;
-    return count >= 0 && *rest >= 0;
+    return true;
 }
 
 /* A piece of the line that will be spliced again. */
@@ -313,10 +314,7 @@ static bool added_fits(const struct job *job)
 
 static struct job *damaged(struct job *job, struct problem *problem)
 {
-    struct buf clean BUF_OWNED;
-    buf_init(&clean, 300);
-    text_clean(&clean, bytes_of(job->id));
-    problem_set(problem, "the cache of job \"%s\" is damaged", buf_z(&clean));
+    problem_set(problem, "the cache of job \"%s\" is damaged", job->id);
     job_free(job);
     return NULL;
 }
