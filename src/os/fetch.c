@@ -195,17 +195,16 @@ static double number_of(struct bytes text)
     return *end || !isfinite(value) ? -1 : value;
 }
 
-static int64_t retry_after_us(const struct fetch_answer *answer)
+int64_t fetch_retry_after_us(struct bytes in_ms, struct bytes text, int64_t now_s)
 {
-    double ms = number_of(fetch_header(answer, "retry-after-ms"));
-    struct bytes text = fetch_header(answer, "retry-after");
+    double ms = number_of(in_ms);
     double seconds = ms >= 0 ? ms / 1000 : number_of(text);
     if (seconds < 0 && text.count && text.count < 64) {
         char copy[64];
         memcpy(copy, text.at, text.count);
         copy[text.count] = 0;
         time_t date = curl_getdate(copy, NULL);
-        seconds = date < 0 ? 0 : difftime(date, time(NULL));
+        seconds = date < 0 ? 0 : difftime(date, (time_t)now_s);
     }
     double most = LIMIT_FETCH_RETRY_US / 1e6;
     return seconds <= 0 ? 0 : (int64_t)((seconds < most ? seconds : most) * 1e6);
@@ -219,7 +218,7 @@ static void tell(struct fetch_call *call)
     answer->status = call->own.status;
     answer->bytes = call->own.bytes;
     answer->type = fetch_header(answer, "content-type");
-    answer->retry_after_us = retry_after_us(answer);
+    answer->retry_after_us = fetch_retry_after_us(fetch_header(answer, "retry-after-ms"), fetch_header(answer, "retry-after"), time(NULL));
     if (answer->end == FETCH_ANSWERED) {
         answer->file = call->own.file;
         call->own.file = -1;

@@ -100,6 +100,9 @@ struct fetch {
 void fetch_call_free(struct fetch_call *call);
 void fetch_answered(struct fetch_call *call);            /* lane thread: hands the call to the loop; it may be freed by this */
 
+/* What the headers retry-after-ms and Retry-After (seconds, or a date) come to at that time: 0 = nothing, at most LIMIT_FETCH_RETRY_US. */
+int64_t fetch_retry_after_us(struct bytes in_ms, struct bytes text, int64_t now_s);
+
 /* fetch_lane.c */
 void *fetch_lane_run(void *lane);                        /* the thread */
 

@@ -1,10 +1,12 @@
-/* A form, boundary "b": read in one piece and in pieces whose sizes the input chooses, it must tell the same. The first two bytes are
+/* A form, boundary "b": read in one piece and in pieces whose sizes the input chooses, and cut at every byte, it must tell the same. The first two bytes are
  * the sizes. The rest is also tried as a Content-Type. */
 #include "fuzz.h"
 
 #include "http/multipart.h"
 
 #include "base/text.h"
+
+enum { EVERY_CUT_BYTES = 300 };
 
 static struct buf *told;
 static int open_parts;
@@ -60,19 +62,24 @@ static int read_form(struct bytes form, size_t step, size_t then, struct buf *re
 
 FUZZ_TARGET(multipart)
 {
-    const uint8_t *data = (const uint8_t *)input.at;
-    size_t count = input.count;
-    if (count < 2)
+    if (input.count < 2)
         return;
-    struct bytes form = {(const char *)data + 2, count - 2};
+    size_t step = (uint8_t)input.at[0] + 1u, then = (uint8_t)input.at[1] + 1u;
+    struct bytes form = {input.at + 2, input.count - 2};
     struct buf whole BUF_OWNED, pieces BUF_OWNED;
     char boundary[MULTIPART_BOUNDARY_SIZE];
     struct problem problem = {0};
-    multipart_boundary(form, boundary, &problem);
+    fuzz_check_problem(&problem, multipart_boundary(form, boundary, &problem) < 0);
     buf_init(&whole, 1 << 20);
     buf_init(&pieces, 1 << 20);
     int one = read_form(form, form.count, 1, &whole);
-    int two = read_form(form, data[0] + 1u, data[1] + 1u, &pieces);
+    int two = read_form(form, step, then, &pieces);
     fuzz_must(one == two, "split or not, the same answer");
     fuzz_must(one != 0 || bytes_equal(buf_bytes(&whole), buf_bytes(&pieces)), "split or not, the same parts");
+    for (size_t cut = 1; form.count <= EVERY_CUT_BYTES && cut < form.count; cut++) {
+        buf_clear(&pieces);
+        two = read_form(form, cut, form.count, &pieces);
+        fuzz_must(one == two, "cut anywhere, the same answer");
+        fuzz_must(one != 0 || bytes_equal(buf_bytes(&whole), buf_bytes(&pieces)), "cut anywhere, the same parts");
+    }
 }

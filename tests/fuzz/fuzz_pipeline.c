@@ -4,6 +4,10 @@
 
 #include "config/compile.h"
 #include "base/json.h"
+#include "core/pipeline.h"
+#include "engine/terms.h"
+
+#include <stdio.h>
 
 static void check_mistakes(struct mistakes *mistakes)
 {
@@ -16,6 +20,24 @@ static void check_mistakes(struct mistakes *mistakes)
         fuzz_must(one->source && one->line > 0 && one->column > 0 && one->sentence[0], "a mistake has a place and a sentence");
         fuzz_must(one->line <= (int)one->source->count + 2, "its line is in the file");
     }
+}
+
+/* What was compiled is a pipeline; what was canonical already is one or has its mistake told. */
+static void check_pipeline(struct bytes text, bool compiled)
+{
+    struct problem problem = {0};
+    struct pipeline *pipeline = pipeline_parse(text, &problem);
+    fuzz_check_problem(&problem, !pipeline);
+    if (!pipeline && compiled)
+        fprintf(stderr, "%s: %.*s\n", problem.text, BYTES_ARG(text));
+    fuzz_must(pipeline || !compiled, "what was compiled is a pipeline");
+    struct terms terms = {0};
+    struct store_job job = {0};
+    struct problem why = {0};
+    if (pipeline)
+        fuzz_check_problem(&why, terms_make(pipeline, BYTES("{\"top\":3,\"campaign\":\"a\",\"urls\":[]}"), BYTES("{\"url\":\"http://h/\"}"), &terms, &job, &why) != 0);
+    terms_done(&terms);
+    pipeline_free(pipeline);
 }
 
 FUZZ_TARGET(pipeline)
@@ -31,7 +53,8 @@ FUZZ_TARGET(pipeline)
         check_mistakes(&mistakes);
     } else {
         struct json_object *tree JSON_OWNED = json_parse(buf_bytes(&text), NULL);
-        fuzz_must(tree && json_get(tree, "legs"), "a canonical text is JSON with legs");
+        fuzz_must(tree && json_object_object_get_ex(tree, "legs", NULL), "a canonical text is JSON with legs");
+        check_pipeline(buf_bytes(&text), !memmem(input.at, input.count, "legs", 4));
         fuzz_must(compile_pipeline("p.json", buf_bytes(&text), &again, &twice), "a canonical text is taken");
         fuzz_must(bytes_equal(buf_bytes(&text), buf_bytes(&twice)), "a canonical text comes to itself");
     }
