@@ -39,7 +39,7 @@ struct blob_writer {
     char tmp[24];                  /* name in tmp/ */
 };
 
-enum { SHA_PATH_SIZE = SHA_HEX_SIZE + 3 };
+enum { SHA_PATH_SIZE = SHA_HEX_SIZE + 3, EXIT_LOST = 70 };
 
 static void path_of(const struct sha *sha, char ret[SHA_PATH_SIZE])
 {
@@ -139,6 +139,33 @@ void blob_writer_abort(struct blob_writer *writer)
     free(writer);
 }
 
+/* A kernel that could not write says so once, and the next sync of the same may answer that all is well: nobody may ask it again, so the
+ * process ends, as it does behind a failed sync of the log (sqlite.h). */
+static void end_if_lost(int error, const char *what)
+{
+    if (error != -EIO && error != -ENOSPC && error != -EDQUOT && error != -EROFS)
+        return;
+    fprintf(stderr, "rivulet: blobs: a sync of %s failed (%s); what the disk holds is unknown now, so the process ends; "
+            "start it again to recover.\n", what, strerror(-error));
+    _exit(EXIT_LOST);
+}
+
+static int sync_folder(struct blobs *blobs, const char *folder)
+{
+    int result = file_sync_dir(blobs->blobs_dir, folder);
+    end_if_lost(result, "a folder");
+    return result;
+}
+
+/* Without space nothing is lost that anybody was told of: the file goes, and its writer hears why. */
+static int sync_file(int fd)
+{
+    int result = fsync(fd) ? -errno : 0;
+    if (result != -ENOSPC && result != -EDQUOT)
+        end_if_lost(result, "a file");
+    return result;
+}
+
 /* The folder "ab" for the blob, durable itself. Others that need it wait until it is. */
 static int make_folder(struct blobs *blobs, const char *name)
 {
@@ -146,7 +173,7 @@ static int make_folder(struct blobs *blobs, const char *name)
     int result = 0;
     pthread_mutex_lock(&blobs->folders_mutex);
     if (!blobs->folder_ready[number]) {
-        result = mkdirat(blobs->blobs_dir, name, 0700) && errno != EEXIST ? -errno : file_sync_dir(blobs->blobs_dir, ".");
+        result = mkdirat(blobs->blobs_dir, name, 0700) && errno != EEXIST ? -errno : sync_folder(blobs, ".");
         blobs->folder_ready[number] = result == 0;
     }
     pthread_mutex_unlock(&blobs->folders_mutex);
@@ -163,10 +190,11 @@ static int give_name(struct blob_writer *writer, const char *path)
     if (result < 0)
         return result;
     if (faccessat(blobs->blobs_dir, path, F_OK, 0)) {
-        if (fsync(writer->fd) || renameat(blobs->tmp_dir, writer->tmp, blobs->blobs_dir, path))
-            return -errno;
+        result = sync_file(writer->fd);
+        if (result == 0 && renameat(blobs->tmp_dir, writer->tmp, blobs->blobs_dir, path))
+            result = -errno;
     }
-    return file_sync_dir(blobs->blobs_dir, folder);
+    return result < 0 ? result : sync_folder(blobs, folder);
 }
 
 int blob_writer_commit(struct blob_writer *writer, struct sha *ret)

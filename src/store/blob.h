@@ -7,6 +7,9 @@
  *
  *     writer: tmp/N ── add … ──▶ commit: pin, fsync, rename to blobs/ab/…, fsync directory ──▶ event durable ──▶ blob_unpin
  *
+ * A failed sync is never tried again: but for a full disk under the file itself, which its writer is told of, it ends the process with
+ * status 70 and a sentence on stderr, and the next start recovers.
+ *
  * Threads: the functions may be called from any thread, one writer by one thread at a time. What says *blocks* waits for the
  * disk and belongs on a pool thread; the rest is fit for the loop. */
 #pragma once
