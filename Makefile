@@ -13,11 +13,12 @@ export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
 export ASAN_OPTIONS ?= detect_stack_use_after_return=1:strict_string_checks=1
 export TSAN_OPTIONS ?= halt_on_error=1
 QUICK_SEEDS ?= 50
+PREFIX ?= /usr/local
 
 # Only the last line of what passes, everything of what fails.
 told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
 
-.PHONY: help build quick check trust demo sim fuzz bench unit samples asan tsan clang clean
+.PHONY: install deb help build quick check trust demo sim fuzz bench unit samples asan tsan clang clean
 
 help:       ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
@@ -76,6 +77,14 @@ tsan: build-tsan/build.ninja     ## unit tests under the thread sanitizer
 
 clang: build-clang/build.ninja   ## a build by clang, every warning an error
 	@$(NINJA) -C build-clang --quiet
+
+install:        ## the program, its manual, documents, examples and units; PREFIX (/usr/local) and DESTDIR say where
+	@$(MESON) setup build-install --prefix=$(PREFIX) --buildtype=release -Dtests=false >/dev/null || $(MESON) configure build-install -Dprefix=$(PREFIX)
+	@$(NINJA) -C build-install --quiet
+	@$(MESON) install -C build-install --no-rebuild --quiet $(if $(DESTDIR),--destdir=$(abspath $(DESTDIR)))
+
+deb:            ## Debian packages for this release, in build/deb
+	@packaging/build-deb.sh $(B)/deb
 
 clean:          ## removes every build folder
 	rm -rf build build-*

@@ -7,6 +7,7 @@
 #   --with-host-network-config   only where the machine outside reaches the network by settings of its own: its apt sources and apt
 #                                settings, its own certificate authorities, root's npm settings and the proxy variables go along
 #   --run COMMAND                run this instead of ./demo and ./check; may be given several times
+#   --with FOLDER                copy this folder into the system, to /root/with
 #   --dir DIR                    where the system is laid (default: a new folder under TMPDIR); it must be empty or absent
 #   --keep                       leave the system there when all is done
 #
@@ -17,11 +18,12 @@ set -eu
 fail() { echo "bare: $*" >&2; exit 2; }
 now() { date +%s; }
 
-suite=bookworm host_network='' keep='' dir='' commands=''
+suite=bookworm host_network='' keep='' dir='' with='' commands=''
 while [ $# -gt 0 ]; do
     case $1 in
     --with-host-network-config) host_network=yes ;;
     --keep) keep=yes ;;
+    --with) [ $# -gt 1 ] && [ -d "$2" ] || fail '--with wants a folder'; with=$2; shift ;;
     --dir) [ $# -gt 1 ] || fail '--dir wants a folder'; dir=$2; shift ;;
     --run) [ $# -gt 1 ] || fail '--run wants a command'; commands="$commands$2
 "; shift ;;
@@ -91,6 +93,7 @@ if [ -n "$host_network" ]; then
     done
 fi
 
+[ -z "$with" ] || cp -r "$with" "$dir/root/with"
 # The sources: a clone of HEAD, made by the git inside from one bundle file.
 git -C "$repository" bundle create -q "$dir/root/rivulet.bundle" HEAD
 printf '%s' "$commands" >"$dir/root/commands"

@@ -16,7 +16,7 @@ struct settings {
     char *data;                   /* RIVULET_DATA, --data; the directory of the log; NULL when not set */
     char *catalogue;              /* CARD_MAPPING_PATH, --catalogue; NULL when not set */
     char *engine;                 /* RIVULET_ENGINE, --engine: auto, onnx, tesseract */
-    char *models;                 /* RIVULET_MODELS: folder of the recogniser; NULL = the cache folder */
+    char *models;                 /* RIVULET_MODELS: folder of the recogniser; NULL = the cache folder, else the system's */
     char *pipeline;               /* RIVULET_PIPELINE: pipeline files, ':' between them, the first is the seed face's; NULL = built in */
     int64_t max_file_mb;          /* MAX_FILE_SIZE_MB, 10 */
     int64_t max_batch;            /* MAX_BATCH_SIZE, 10 */

@@ -14,8 +14,10 @@ static const char *home(void)
     return user ? user->pw_dir : home ? home : "/";
 }
 
+/* The system's folder, where a package puts them, is looked at where the user's own holds none. */
 static void folder_of(char *ret, size_t size)
 {
+    static const char system_wide[] = RIVULET_LIBRARY "/models";
     const char *own = getenv("RIVULET_MODELS"), *cache = getenv("XDG_CACHE_HOME");
     if (own && *own)
         snprintf(ret, size, "%s", own);
@@ -23,6 +25,10 @@ static void folder_of(char *ret, size_t size)
         snprintf(ret, size, "%s/rivulet", cache);
     else
         snprintf(ret, size, "%s/.cache/rivulet", home());
+    char library[4100];
+    snprintf(library, sizeof library, "%s/libonnxruntime.so", ret);
+    if (!(own && *own) && access(library, R_OK) && !access(system_wide, R_OK))
+        snprintf(ret, size, "%s", system_wide);
 }
 
 static char *look_for(struct models *models, const char *folder, const char *name)

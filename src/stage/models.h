@@ -1,5 +1,5 @@
 /* Where the accurate recogniser lies: a folder outside the sources that the set-up fills, ${RIVULET_MODELS}, else
- * ${XDG_CACHE_HOME}/rivulet, else ~/.cache/rivulet. */
+ * ${XDG_CACHE_HOME}/rivulet, else ~/.cache/rivulet, else (where those are empty) lib/rivulet/models of the system, where a package puts it. */
 #pragma once
 #include "stage/stage.h"
 
