@@ -23,8 +23,9 @@ for suite in ${suites:-bookworm trixie}; do
     mkdir -p "$to/$suite" "$room/build"
     rm -f "$to/$suite"/*.deb
     # shellcheck disable=SC2086
-    if "$here/tools/bare.sh" $network --keep --dir "$room/build" --run 'tools/setup.sh demo' --run 'make deb' "$suite"; then
+    if "$here/tools/bare.sh" $network --keep --dir "$room/build" --run 'packaging/build-deb.sh' "$suite"; then
         cp "$room/build/root/rivulet/build/deb"/*.deb "$to/$suite/"
+        "$here/packaging/recogniser-deb.sh" "$to/$suite"        # the same for every release; from what this machine has fetched
         rm -rf --one-file-system "$room/build"
         "$here/tools/bare.sh" $network --with "$to/$suite" --run 'packaging/prove-install.sh /root/with' "$suite" || status=1
     else

@@ -61,5 +61,10 @@ Description: accurate text recogniser for Rivulet
  ONNX Runtime and the recognition model of PP-OCRv4, with which Rivulet
  reads decklists from images. Without them it uses Tesseract.
 CONTROL
+printf 'rivulet-recogniser (%s) unstable; urgency=medium\n\n  * The files of that version.\n\n -- Rivulet developers <rivulet@packages.invalid>  Sat, 21 Nov 2026 12:00:00 +0000\n' \
+    "$version" | gzip -9n >"$room/usr/share/doc/rivulet-recogniser/changelog.gz"
+# The library is left byte for byte as its makers sent it.
+install -d "$room/usr/share/lintian/overrides"
+echo 'rivulet-recogniser: unstripped-binary-or-object [usr/lib/rivulet/models/libonnxruntime.so]' >"$room/usr/share/lintian/overrides/rivulet-recogniser"
 (cd "$room" && find usr -type f -exec md5sum {} + >DEBIAN/md5sums)
 dpkg-deb --root-owner-group --build "$room" "$to/rivulet-recogniser_${version}_amd64.deb" >/dev/null
