@@ -19,7 +19,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 from scorecard import BUILD, ROOT, Scorecard
 from rivulet_server import BOUNDARY, form, image
@@ -148,10 +147,10 @@ def lay_out(folder):
     return os.path.exists(os.path.join(folder, '.cache', 'rivulet'))
 
 
-def within(card, names, accurate):
+def within(card, names, accurate, quick):
     with tempfile.TemporaryDirectory(prefix='rivulet-unit-') as folder:
         lay_out(folder)
-        engines = ['tesseract'] + ['onnx'] * accurate
+        engines = ['onnx'] if accurate and quick else ['tesseract'] + ['onnx'] * accurate
         for engine in engines:
             server = Locked(folder, names, RIVULET_ENGINE=engine, RIVULET_PIPELINE='', RIVULET_DATA=os.path.join(folder, engine))
             with open(os.path.join(SAMPLES, '01-plain.jpg'), 'rb') as file:
@@ -176,7 +175,7 @@ def within(card, names, accurate):
 
 def main():
     card = Scorecard('packaging', __doc__)
-    card.begin()
+    options = card.begin()
     if not shutil.which('systemd-analyze'):
         card.note('systemd-analyze is not here (Debian\'s package systemd): neither the exposure nor the filter was looked at')
         card.row('unit looked at', 'no, without systemd-analyze', good=True)
@@ -189,7 +188,7 @@ def main():
     card.row('system calls that the unit allows', len(names))
     with tempfile.TemporaryDirectory(prefix='rivulet-unit-') as folder:
         accurate = lay_out(folder)
-    within(card, names, accurate)
+    within(card, names, accurate, options.quick)
     return card.end()
 
 
