@@ -113,7 +113,7 @@ static void find_missing(struct host *host)
 int host_open(struct host *host, const struct host_options *options, struct problem *problem)
 {
     const struct settings *settings = options->settings;
-    *host = (struct host){0};
+    *host = (struct host){.tell_ready = options->ready, .tell_data = options->ready_data};
     signal(SIGPIPE, SIG_IGN);      /* a reader that has gone, and a file that may not grow, are errors of the write */
     signal(SIGXFSZ, SIG_IGN);
     if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||

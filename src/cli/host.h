@@ -29,6 +29,8 @@ struct host {
     char *missing;                    /* one line on what pipelines need and the environment has not; NULL = nothing */
     char *catalogue_facts;            /* JSON: what the card catalogue holds; NULL where none is used */
     bool ready;                       /* a worker has been ready */
+    void (*tell_ready)(void *data);
+    void *tell_data;
     int stopping;                     /* crews whose workers are not reaped yet */
     bool waiting;                     /* host_wait_ready() is under way */
     bool given_up;                    /* set it (and stop the loop) when host_wait_ready() is to wait no longer */
@@ -40,6 +42,8 @@ struct host_options {
     const char *dir;                  /* NULL = a temporary one */
     void (*id)(void *data, char ret[33]);    /* ids of new jobs; NULL = by chance */
     void *id_data;
+    void (*ready)(void *ready_data);         /* the first worker has its outfit loaded; may be NULL */
+    void *ready_data;
 };
 
 /* Opens everything, checks the catalogue and starts the workers, which load while the loop runs. 0, or -1 and a problem; host_close() in

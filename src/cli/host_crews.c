@@ -88,6 +88,8 @@ static void worker_ready(void *data, size_t ready)
     if (host->ready)
         return;
     host->ready = true;
+    if (host->tell_ready)
+        host->tell_ready(host->tell_data);
     if (host->waiting)
         loop_stop(host->loop);
 }

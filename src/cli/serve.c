@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "cli/manual.h"
 #include "http/cors.h"
+#include "http/http.h"
 #include "os/manager.h"
+#include "os/privilege.h"
 #include "readers/mirror.h"
 #include "readers/webhook.h"
 #include "server/journal.h"
@@ -73,6 +75,8 @@ static void facts(void *data, struct service_facts *ret)
     learn(serve);
     *ret = (struct service_facts){.workers = (int)serve->settings.max_workers, .workers_ready = (int)workers_ready(serve->host.crew),
                                   .workers_busy = (int)engine_running(serve->host.engine), .notice = serve->host.notice};
+    struct workers_walls walls = workers_walls(serve->host.crew);
+    ret->walls_told = walls.told, ret->network_wall = walls.network, ret->files_wall = walls.files, ret->calls_wall = walls.calls;
     ret->ready = ret->workers_ready > 0;
     ret->total_cards = json_get_int(serve->loaded, "cards", 0);
     ret->base_names = json_get_int(serve->loaded, "base_names", 0);
@@ -198,6 +202,8 @@ static void say_ready(struct serve *serve)
     bool six = strchr(host, ':') != NULL;
     printf("rivulet ready on http://%s%s%s:%d\n", six ? "[" : "", host, six ? "]" : "", service_port(serve->service));
     fflush(stdout);
+    if (privilege_is_root())
+        service_say(serve->service, true, "this server runs as root, which it has no need of: --user NAME gives that up");
     if (serve->host.notice)
         service_say(serve->service, true, serve->host.notice);
     if (serve->host.missing)
@@ -207,6 +213,38 @@ static void say_ready(struct serve *serve)
         fprintf(stderr, "rivulet serve: opened \"%s\" as epoch %lld with %zu open jobs, %llu events so far\n", serve->host.dir,
                 (long long)store_epoch(serve->host.store), numbers.jobs_open, (unsigned long long)store_pos(serve->host.store));
     }
+}
+
+/* A wall that this system does not permit is told once. Sockets of their own are refused twice, so one of both is enough. */
+static void first_worker_ready(void *data)
+{
+    struct serve *serve = data;
+    struct workers_walls walls = workers_walls(serve->host.crew);
+    if (!walls.told || !serve->service || (walls.files && walls.calls))
+        return;
+    struct buf said BUF_OWNED;
+    buf_init(&said, 1024);
+    buf_text(&said, "workers are not locked as they could be:");
+    if (!walls.files)
+        buf_text(&said, " this kernel has no landlock, so files are refused by the list of calls only;");
+    if (!walls.calls)
+        buf_text(&said, " this kernel takes no list of calls (seccomp), so a worker that is taken over may call it all;");
+    buf_text(&said, " see docs/decisions/016-sandbox.md");
+    service_say(serve->service, true, buf_z(&said));
+}
+
+/* As root: the socket first, because its port may be below 1024; then the data directory is the user's, and so are we. */
+static int give_up_root(struct serve *serve, const char *dir, struct problem *problem)
+{
+    const struct settings *settings = &serve->settings;
+    struct http_settings where = {.host = settings->host, .port = (int)settings->port};
+    if (!settings->user)
+        return 0;
+    if (!privilege_is_root())
+        return privilege_become(settings->user, problem);
+    if (!serve->listening && http_listen(&where, &serve->listening, problem))
+        return -1;
+    return privilege_give(dir, settings->user, problem) || privilege_become(settings->user, problem) ? -1 : 0;
 }
 
 /* What `systemctl status` shows. */
@@ -260,9 +298,12 @@ static int check_settings(const struct settings *settings, struct problem *probl
 static int serve_until_told(struct serve *serve, struct problem *problem)
 {
     const char *dir = serve->settings.data ? serve->settings.data : "rivulet-data";
-    struct host_options options = {.settings = &serve->settings, .dir = dir};
+    struct host_options options = {.settings = &serve->settings, .dir = dir, .ready = first_worker_ready, .ready_data = serve};
     int status = EXIT_USAGE;
     raise_descriptors();
+    if (give_up_root(serve, dir, problem))
+        return status;
+    privilege_shut();
     if (!host_open(&serve->host, &options, problem) && !open_readers(serve, problem) && !open_service(serve, problem)) {
         loop_on_signal(serve->host.loop, SIGTERM, told_to_end, serve);
         loop_on_signal(serve->host.loop, SIGINT, told_to_end, serve);

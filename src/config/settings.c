@@ -38,6 +38,7 @@ static const struct setting {
     {"retention", {"RIVULET_RETENTION"}, DURATION, AT(retention_s), "7d", 0, 36500LL * 86400, true, "finished jobs are removed after this; 0 keeps them"},
     {NULL, {"RIVULET_HEARTBEAT_S"}, WHOLE, AT(heartbeat_s), "15", 1, 15, true, "longest silence of a stream, s"},
     {NULL, {"RIVULET_ACCEPT_TEXT"}, FLAG, AT(accept_text), "false", 0, 0, true, "take decklists as text files too"},
+    {"user", {"RIVULET_USER"}, TEXT, AT(user), NULL, 0, 0, true, "who a server that root starts becomes once it listens"},
     {"keys", {"RIVULET_KEYS_FILE"}, TEXT, AT(keys_file), NULL, 0, 0, true, "file of the keys that may ask; SIGHUP reads it again"},
     {NULL, {"RIVULET_KEYS"}, TEXT, AT(keys), NULL, 0, 0, true, "such keys themselves: OWNER KEY [jobs=N …]; …", SECRET_CREDENTIAL},
     {NULL, {"RIVULET_CORS_ORIGINS"}, TEXT, AT(origins), NULL, 0, 0, true, "pages that may read answers; all without keys, none with"},

@@ -37,6 +37,7 @@ struct settings {
     char *webhook_secret;         /* RIVULET_WEBHOOK_SECRET: whsec_…, several with spaces between them; NULL = no webhooks */
     char *fixtures;               /* RIVULET_FIXTURES, --fixtures: answers of the network come from this folder; NULL = from the network */
     bool record;                  /* RIVULET_FIXTURES_RECORD, --record: they are kept there instead */
+    char *user;                   /* RIVULET_USER, --user: who a server started by root becomes; NULL = it stays who it is */
     bool accept_text;             /* RIVULET_ACCEPT_TEXT, false: decklists as text files besides images */
 };
 

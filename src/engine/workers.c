@@ -153,6 +153,8 @@ static void slot_ready(struct slot *slot, struct json_object *head)
     struct json_object *loaded = json_get(head, "loaded");
     free(workers->loaded);
     workers->loaded = mem_text(loaded ? json_object_to_json_string_ext(loaded, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE) : "{}");
+    struct json_object *lock = json_get(head, "lock");
+    workers->walls = (struct workers_walls){lock != NULL, json_get_bool(lock, "network", false), json_get_bool(lock, "files", false), json_get_bool(lock, "calls", false)};
     workers->failures = slot->failures = 0;
     workers->broken = false;
     workers->ever_ready = true;
@@ -514,6 +516,11 @@ const struct problem *workers_problem(struct crew *crew)
 struct bytes workers_loaded(struct crew *crew)
 {
     return bytes_of(of(crew)->loaded);
+}
+
+struct workers_walls workers_walls(struct crew *crew)
+{
+    return of(crew)->walls;
 }
 
 pid_t workers_pid(struct crew *crew, size_t index)

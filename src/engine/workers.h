@@ -48,4 +48,7 @@ size_t workers_ready(struct crew *crew);                     /* loaded ones, idl
 const struct problem *workers_problem(struct crew *crew);
 /* What the latest worker to become ready said of its stages: a JSON object, name → object. Empty before. Borrowed. */
 struct bytes workers_loaded(struct crew *crew);
+/* What the latest worker to become ready gave up (worker/lockdown.h): all false before. */
+struct workers_walls { bool told, network, files, calls; };
+struct workers_walls workers_walls(struct crew *crew);
 pid_t workers_pid(struct crew *crew, size_t index);          /* of the index-th worker; 0 = there is none now */

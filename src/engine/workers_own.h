@@ -52,6 +52,7 @@ struct workers {
     bool broken, ever_ready;
     struct problem problem;         /* of the first of the failures */
     char *loaded;                   /* owned JSON text; NULL before the first ready */
+    struct workers_walls walls;
     bool stopping;
     void (*stopped)(void *data);
     void *stopped_data;

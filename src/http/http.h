@@ -79,6 +79,8 @@ struct http_settings {
     int64_t idle_us, head_us, body_window_us, stall_us, discard_us;     /* 0 = as in limits.h; tests say less */
 };
 
+/* The listening socket of these settings by itself, for who gives up the right to open one before http_open: it goes into `listening`. 0, or -errno and a problem. */
+int http_listen(const struct http_settings *settings, int *ret_fd, struct problem *problem);
 /* Listen. 0, or < 0 and one sentence ("port 8080 on 127.0.0.1 is in use …"). `settings` and its texts are copied.
  * on_request is called with `data` for every request; usually router_request and the router. */
 int http_open(struct loop *loop, const struct http_settings *settings, http_request_fn *on_request, void *data,

@@ -118,7 +118,7 @@ static int say_why(const struct http_settings *settings, int error, struct probl
 }
 
 /* One that somebody else has opened gets our options too; what cannot be set is no reason to refuse it. */
-static int listen_on(const struct http_settings *settings, int *ret_fd, struct problem *problem)
+int http_listen(const struct http_settings *settings, int *ret_fd, struct problem *problem)
 {
     if (settings->listening > 0) {
         set_options(settings->listening, settings);
@@ -198,7 +198,7 @@ int http_open(struct loop *loop, const struct http_settings *settings, http_requ
     list_init(&server->conns);
     list_init(&server->later);
     fill_settings(&server->settings);
-    int failed = listen_on(&server->settings, &server->fd, problem);
+    int failed = http_listen(&server->settings, &server->fd, problem);
     if (!failed) {
         failed = watch_open(loop, server->fd, on_connections, server, &server->watch);
         if (failed)

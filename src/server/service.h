@@ -28,6 +28,7 @@ struct service_facts {
     const char *engine;             /* the recogniser in use, "onnx" or "tesseract"; NULL = none yet */
     const char *notice;             /* what is lost, one sentence; NULL = nothing */
     int workers, workers_ready, workers_busy;
+    bool walls_told, network_wall, files_wall, calls_wall;     /* what workers have given up (worker/lockdown.h), once one has told */
 };
 
 /* Start from zeroes: 0 and NULL are the defaults said here. Texts are borrowed until service_close, as is the shelf. */

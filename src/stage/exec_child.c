@@ -15,6 +15,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,6 +94,7 @@ static int become(const struct exec_child *child, const struct ends *ends, const
     lower(RLIMIT_CPU, child->cpu_s);
     lower(RLIMIT_AS, child->memory_bytes);
     lower(RLIMIT_NOFILE, child->files);
+    umask(022);      /* the server's own files are its own; a program's are as a shell's */
     lower(RLIMIT_FSIZE, LIMIT_PROGRAM_FILE_BYTES);
     if (child->rules >= 0 && landlock_enter(child->rules))
         return errno;

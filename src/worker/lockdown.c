@@ -1,6 +1,7 @@
 #include "worker/lockdown.h"
 
 #include "base/limits.h"
+#include "base/sanitized.h"
 #include "os/child.h"
 #include "os/landlock.h"
 #include "stage/stage.h"
@@ -13,16 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#undef SANITIZED
-#define SANITIZED 1
-#endif
 
 enum { NICENESS = 5 };      /* the loop goes before the work: a health check is answered while every core recognises */
 

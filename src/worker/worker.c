@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/sanitized.h"
 #include "os/child.h"
 #include "os/frame.h"
 #include "stage/program.h"
@@ -134,6 +135,7 @@ static void unload(struct worker *worker)
     }
 }
 
+#ifndef SANITIZED
 static void say_lock(struct buf *head, const struct lockdown *lock)
 {
     json_key(head, "lock");
@@ -143,6 +145,7 @@ static void say_lock(struct buf *head, const struct lockdown *lock)
     json_put_flag(head, "calls", lock->calls);
     json_close(head, '}');
 }
+#endif
 
 static int say_ready(struct worker *worker, double seconds)
 {
@@ -159,7 +162,9 @@ static int say_ready(struct worker *worker, double seconds)
             buf_text(head, "{}");
     }
     json_close(head, '}');
+#ifndef SANITIZED
     say_lock(head, &worker->lock);
+#endif
     return send_frame(worker, (struct bytes){0});
 }
 

@@ -191,6 +191,12 @@ static void put_workers(struct buf *ret, struct service *service)
     sample(ret, "rivulet_workers", "state", "configured", (uint64_t)facts.workers);
     sample(ret, "rivulet_workers", "state", "ready", (uint64_t)facts.workers_ready);
     sample(ret, "rivulet_workers", "state", "busy", (uint64_t)facts.workers_busy);
+    if (facts.walls_told) {
+        family(ret, "rivulet_worker_wall", "gauge", NULL, "1 where workers are walled off: from the network, from files, from calls that no work takes.");
+        sample(ret, "rivulet_worker_wall", "wall", "network", facts.network_wall);
+        sample(ret, "rivulet_worker_wall", "wall", "files", facts.files_wall);
+        sample(ret, "rivulet_worker_wall", "wall", "calls", facts.calls_wall);
+    }
     family(ret, "rivulet_worker_losses", "counter", NULL, "Workers that were lost over an item, by why.");
     sample(ret, "rivulet_worker_losses_total", "why", "crash", metrics->crashes);
     sample(ret, "rivulet_worker_losses_total", "why", "timeout", metrics->timeouts);

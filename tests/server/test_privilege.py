@@ -1,0 +1,142 @@
+"""What a server gives up of its own: root, core files, the sight of its memory; and that what cannot be had is said."""
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from rivulet_server import PROGRAM, Rivulet, image
+
+NOBODY = 'nobody'
+
+
+def proc(pid, name):
+    with open(f'/proc/{pid}/{name}', encoding='ascii', errors='replace') as file:
+        return file.read()
+
+
+def field(pid, name):
+    return re.search(rf'^{name}:\s*(.*)$', proc(pid, 'status'), re.MULTILINE)[1]
+
+
+def sanitized():
+    with open(PROGRAM, 'rb') as program:
+        content = program.read()
+    return b'__asan_init' in content or b'__tsan_init' in content
+
+
+def free_low_port():
+    for port in range(1023, 600, -1):
+        with socket.socket() as one:
+            try:
+                one.bind(('127.0.0.1', port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError('no port below 1024 is free')
+
+
+class Itself(unittest.TestCase):
+    def setUp(self):
+        self.server = Rivulet()
+        self.addCleanup(self.server.close)
+
+    def test_no_core_file_and_no_look_into_its_memory(self):
+        pid = self.server.process.pid
+        self.assertRegex(proc(pid, 'limits'), r'Max core file size\s+0\s+0')
+        if not sanitized():
+            # What is not dumpable belongs to root in /proc, whoever runs it.
+            self.assertEqual(os.stat(f'/proc/{pid}/mem').st_uid, 0)
+
+    def test_its_files_are_its_own(self):
+        self.server.post('/process-batch', [image()]).body()
+        for folder, folders, files in os.walk(self.server.dir):
+            for name in folders + files:
+                mode = os.stat(os.path.join(folder, name)).st_mode
+                self.assertEqual(mode & 0o077, 0, f'{folder}/{name} {mode:o}')
+
+    def test_the_walls_of_workers_are_in_the_numbers(self):
+        self.server.post('/process-batch', [image()]).body()      # so one has been ready
+        text = self.server.get('/metrics').body().decode()
+        walls = dict(re.findall(r'^rivulet_worker_wall\{wall="(\w+)"\} (\d)', text, re.MULTILINE))
+        if sanitized():
+            self.assertEqual(walls, {})
+            return
+        self.assertEqual(set(walls), {'network', 'files', 'calls'})
+        complaint = 'workers are not locked as they could be' in self.server.complaints()
+        self.assertEqual(complaint, '0' in (walls['files'], walls['calls']))
+
+    def test_root_is_told_that_it_need_not_be(self):
+        self.assertEqual('--user NAME gives that up' in self.server.complaints(), os.geteuid() == 0)
+
+
+@unittest.skipIf(os.geteuid() != 0, 'only root can become somebody else')
+class Another(unittest.TestCase):
+    def test_root_becomes_the_user_and_keeps_the_port(self):
+        port = free_low_port()
+        server = Open(RIVULET_USER=NOBODY, PORT=port)
+        self.addCleanup(server.close)
+        user = pwd.getpwnam(NOBODY)
+        pid = server.process.pid
+        self.assertEqual(server.port, port)
+        self.assertEqual(field(pid, 'Uid').split(), [str(user.pw_uid)] * 4)
+        self.assertEqual(field(pid, 'Gid').split(), [str(user.pw_gid)] * 4)
+        self.assertEqual(int(field(pid, 'CapEff'), 16), 0)
+        self.assertEqual(int(field(pid, 'CapPrm'), 16), 0)
+        self.assertNotIn('gives that up', server.complaints())
+        answer = server.post('/process-batch', [image()]).json()
+        self.assertEqual(answer['successful'], 1)
+        for folder, folders, files in os.walk(server.dir):
+            for name in [folder] + [os.path.join(folder, each) for each in folders + files]:
+                self.assertEqual(os.stat(name).st_uid, user.pw_uid, name)
+        with open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as file:
+            children = file.read().split()
+        for child in children:
+            self.assertEqual(field(child, 'CapEff').strip('0'), '')
+
+    def test_a_kill_and_it_goes_on_as_that_user(self):
+        server = Open(RIVULET_USER=NOBODY)
+        self.addCleanup(server.close)
+        job = server.post('/process-batch', [image()]).json()
+        server.kill()
+        server.start()
+        self.assertEqual(server.document(job['job_id'])['status'], 'completed') if 'job_id' in job else None
+
+    def refused(self, folder, **settings):
+        env = {**os.environ, 'RIVULET_DATA': os.path.join(folder, 'data'), 'PORT': '0', **settings}
+        return subprocess.run([PROGRAM, 'serve'], env=env, capture_output=True, text=True, timeout=20)
+
+    def test_what_cannot_be_is_a_sentence(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.refused(folder, RIVULET_USER='no-such-user')
+            self.assertEqual(done.returncode, 2)
+            self.assertIn('there is no user "no-such-user" on this machine', done.stderr)
+            os.mkdir(os.path.join(folder, 'data'))
+            done = self.refused(folder, RIVULET_USER=NOBODY)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(f'does not belong to {NOBODY}: chown -R {NOBODY} it', done.stderr)
+
+    def test_who_is_not_root_cannot(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            program = os.path.join(folder, 'rivulet')
+            shutil.copy(PROGRAM, program)
+            done = subprocess.run([program, 'serve'], env={**os.environ, 'RIVULET_DATA': os.path.join(folder, 'data'), 'PORT': '0', 'RIVULET_USER': 'daemon'},
+                                  capture_output=True, text=True, timeout=20, user=NOBODY)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn('only root can become another user, daemon', done.stderr)
+
+
+class Open(Rivulet):
+    """Its folder can be entered by others, as /var/lib can."""
+
+    def start(self):
+        os.chmod(self.top, 0o755)
+        super().start()
+
+
+if __name__ == '__main__':
+    unittest.main()
