@@ -29,6 +29,7 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 PARTS = [
     ('power', 'what a power cut, a failing disk and a full one leave of the log and its files', 1200, '{build}/power'),
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
+    ('subscribers', 'thousands of readers, slow and dead ones among them', 240, '{python} tests/trust/subscribers.py'),
     ('workers', 'killed, stopped and late workers do nothing twice; poison ends', 420, '{python} tests/trust/workers.py'),
     ('restarts', 'SIGTERM and a new start under load lose nothing and hold up nobody', 180, '{python} tests/trust/restarts.py'),
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
