@@ -37,6 +37,7 @@ PARTS = [
     ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
     ('memory', 'every allocation fails once, and nothing told is lost', 1200, '{python} tests/trust/memory.py'),
     ('packaging', 'the unit of packaging/ leaves little open, and all that is needed', 300, '{python} tests/trust/packaging.py'),
+    ('dribblers', 'clients that dribble cost the others nothing', 300, '{python} tests/trust/dribblers.py'),
 ]
 
 

@@ -41,16 +41,6 @@
 #define LIMIT_OUTWARD_TURN 64                      /* rows of one job that a reader is given before others have their turn */
 #define LIMIT_JOB_READERS 4                        /* readers that have to see one job: there are two kinds */
 
-/* Results by key, and readers that go outwards. */
-#define LIMIT_CACHE_BYTES (256LL * 1024 * 1024)    /* bytes of all results on disk; the first to expire go first */
-#define LIMIT_CACHE_ROW_BYTES 128                  /* what a result takes on disk besides its value, roughly: bounds how many small ones there are */
-#define LIMIT_CACHE_MEMORY_BYTES (4 * 1024 * 1024) /* bytes of the results written last: they are found before they are on disk */
-#define LIMIT_CACHE_QUEUED_BYTES (16 * 1024 * 1024)/* bytes of results that wait for the disk; beyond it they are dropped: they cost work, nothing else */
-#define LIMIT_READERS_QUEUED 65536                 /* cursors that wait for the disk; beyond it they are dropped: something is sent a second time */
-#define LIMIT_SIDE_ROWS 256                        /* results and cursors in one commit: events never wait longer for it than some ms … */
-#define LIMIT_SIDE_BYTES (1024 * 1024)             /* … and bytes of them; at least one goes */
-#define LIMIT_JOB_READERS 4                        /* readers that have to see one job: there are two kinds */
-
 /* Events. */
 #define LIMIT_BODY_BYTES (64 * 1024)               /* bytes of an event's body, an inline value or an inline result; a longer value is a blob */
 #define LIMIT_ROW_BYTES (96 * 1024)                /* bytes of a whole row: one inline value and the fields around it */
@@ -134,6 +124,8 @@
 #define LIMIT_MULTIPART_HEAD_BYTES (8 * 1024)      /* bytes of the headers of one part */
 #define LIMIT_UPLOADS 256                          /* forms read at a time, each with up to 512 KiB of memory; others wait … */
 #define LIMIT_UPLOAD_PATIENCE_US 20000000LL        /* … for so long, and then get 503 */
+#define LIMIT_UPLOAD_PRESSED_US 2000000LL          /* while others wait, a form that comes too slowly is given up after so long … */
+#define LIMIT_UPLOAD_PRESS_US 20000LL              /* … which is looked at so often */
 
 /* Keys. */
 #define LIMIT_KEYS 1000                            /* keys at a time: each request is compared with every one */

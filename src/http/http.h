@@ -107,6 +107,10 @@ struct http_body {
 int http_read_body(struct http_request *request, int64_t bytes_max, const struct http_body *body);
 /* The same for small bodies: gathers the whole and calls `done` once. The view lives until the answer begins. */
 int http_read_all(struct http_request *request, int64_t bytes_max, void (*done)(struct http_request *request, struct bytes body));
+/* Bytes of the body that lie there and were not given to the handler; it need not read yet. Asks the socket. */
+int64_t http_body_at_hand(const struct http_request *request);
+/* The handler reads, and in the present window of at least `us` the body came more slowly than LIMIT_HTTP_BODY_WINDOW_* asks for. */
+bool http_body_slow(const struct http_request *request, int64_t us);
 /* No on_data and no on_end between pause and resume; the client is slowed down by TCP. May be called from on_data. What was
  * read already (at most LIMIT_HTTP_READ_BYTES) is held back. While paused a vanished client is not noticed. */
 void http_pause(struct http_request *request);

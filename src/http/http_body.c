@@ -1,8 +1,11 @@
 /* Bodies in: from the parser to the handler, who may pause, and within limits that are known before a byte is read. */
 #include "http/http_inside.h"
 
+#include "base/limits.h"
+
 #include <assert.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 bool exchange_wants_body(const struct exchange *exchange)
 {
@@ -82,6 +85,25 @@ int http_read_body(struct http_request *request, int64_t bytes_max, const struct
         conn_send(conn, &part, 1);
     conn_later(conn);
     return 0;
+}
+
+int64_t http_body_at_hand(const struct http_request *request)
+{
+    const struct conn *conn = exchange_of(request)->conn;
+    int in_socket = 0;
+    if (conn->phase == DEAD || ioctl(conn->fd, FIONREAD, &in_socket))
+        in_socket = 0;
+    return (int64_t)conn->in.count + in_socket;
+}
+
+bool http_body_slow(const struct http_request *request, int64_t us)
+{
+    const struct exchange *exchange = exchange_of(request);
+    const struct conn *conn = exchange->conn;
+    int64_t passed_us = loop_now_us(conn->server->loop) - conn->window_us;
+    if (conn->phase != EXCHANGE || exchange->body_over || !exchange_wants_body(exchange) || passed_us < us)
+        return false;
+    return exchange->body_count - conn->window_count < LIMIT_HTTP_BODY_WINDOW_BYTES * passed_us / LIMIT_HTTP_BODY_WINDOW_US;
 }
 
 static void gather(struct http_request *request, struct bytes chunk)

@@ -59,7 +59,9 @@ static struct service *service_new(struct loop *loop, struct store *store, struc
     tips_init(service->tips, &service->world, &stream_tip_client);
     list_init(&service->parties);
     list_init(&service->intakes);
-    list_init(&service->turns);
+    list_init(&service->turns.taken);
+    list_init(&service->turns.ready);
+    list_init(&service->turns.others);
     list_init(&service->orders);
     buf_init(&service->scratch, FEED_BYTES_MAX);
     service->router = router_new(service->settings.name, service->settings.version);
@@ -155,6 +157,7 @@ void service_close(struct service *service)
     if (service->http)
         engine_on_hint(service->engine, NULL, NULL);
     timer_stop(service->loop, &service->drain_timer);
+    timer_stop(service->loop, &service->turns.press);
     http_close(service->http);
     api_seed_close(service);
     order_close(service);

@@ -34,6 +34,14 @@ struct stream_numbers {
 
 struct tips;
 
+/* turn.c: how many bodies are read at a time, and who is next. */
+struct turns {
+    struct list taken;                    /* being read */
+    struct list ready, others;            /* waiting: their body lies there; it does not yet */
+    int taken_count, waiting_count;
+    struct timer press;                   /* runs while somebody waits */
+};
+
 struct service {
     struct loop *loop;
     struct store *store;
@@ -45,7 +53,7 @@ struct service {
     struct http_server *http;
     struct list parties;
     struct list intakes;                  /* submitted, not durable yet; api_seed.c */
-    struct list turns;                    /* bodies that wait to be read; turn.c */
+    struct turns turns;                   /* bodies that are read, and that wait for it */
     struct list orders;                   /* submitted on the job face, not told yet; order.c */
     struct tips *tips;                    /* of all open streams; stream/tip.h */
     struct stream_numbers told;           /* as far as they are counted; ask stream_numbers() */
@@ -55,7 +63,6 @@ struct service {
     struct journal *journal;              /* journal.h */
     struct store_listener listener;       /* ops.c: for both of them */
     struct buf scratch;                   /* where every stream renders its next write */
-    int uploads;                          /* under way */
     bool draining;
     int64_t drain_until_us;
     struct timer drain_timer;

@@ -171,7 +171,7 @@ static void late(struct turn *turn)
     if (spool->refused)
         return;
     spool->refused = true;
-    turn_refuse(spool->request);
+    turn_refuse(turn);
 }
 
 static void drain(struct party *party)
@@ -209,7 +209,7 @@ void spool_begin(struct service *service, struct http_request *request, const st
     request->user = spool;
     request->on_close = closed;
     party_join(service, &spool->party, drain);
-    turn_take(&spool->turn, service, go, late);
+    turn_take(&spool->turn, service, request, go, late);
 }
 
 /* ---- reading the items back ---- */

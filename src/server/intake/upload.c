@@ -461,7 +461,7 @@ static void late(struct turn *turn)
     if (upload->refused)
         return;
     upload->refused = true;
-    turn_refuse(upload->request);
+    turn_refuse(turn);
 }
 
 static void drain(struct party *party)
@@ -520,5 +520,5 @@ void upload_begin(struct service *service, struct http_request *request, const s
     request->user = upload;
     request->on_close = closed;
     party_join(service, &upload->party, drain);
-    turn_take(&upload->turn, service, go, late);
+    turn_take(&upload->turn, service, request, go, late);
 }
