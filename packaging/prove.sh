@@ -24,7 +24,7 @@ done
 boot() {
     rm -f "$1/usr/sbin/policy-rc.d"
     cp "$here/packaging/prove-service.sh" "$1/root/"
-    timeout -s KILL 600 systemd-nspawn -q -D "$1" -M "rivulet-prove-$$" --register=no --keep-unit --link-journal=no --boot -- systemd.unit=multi-user.target \
+    timeout -k 20 600 systemd-nspawn -q -D "$1" -M "rivulet-prove-$$" --register=no --keep-unit --link-journal=no --private-network --boot -- systemd.unit=multi-user.target \
         </dev/null >"$1.log" 2>&1 &
     outside=$! tries=0 leader=''
     until [ -n "$leader" ] && nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'; do
@@ -34,8 +34,9 @@ boot() {
     done
     answer=0
     nsenter -t "$leader" -a /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 sh /root/prove-service.sh || answer=1
-    nsenter -t "$leader" -a systemctl poweroff || true
+    kill -TERM "$outside"               # it asks for an orderly end
     wait $outside || true
+    kill -KILL "$leader" 2>/dev/null || true
     return $answer
 }
 
