@@ -11,16 +11,23 @@ from scorecard import Scorecard
 from ledger import Ledger, Server
 
 KILLS, KILLS_QUICK = 1000, 25
+LIFE_S, FIRST_S = 0.3, 2.0
 BEFORE_READY = 0.15               # of the kills hit a server that has not said it is ready
 
 
 def live_a_while(server, chance):
-    """Until some random moment: a time, or when the log has grown by some events."""
-    if chance.random() < 0.6:
-        time.sleep(chance.uniform(0, 0.3))
-        return
-    goal, deadline = logged(server) + chance.randint(1, 120), time.monotonic() + 0.3
-    while logged(server) < goal and time.monotonic() < deadline:
+    """Until some random moment: of all lives, of those in which something has happened, or when the log has grown by some events."""
+    kind, began = chance.random(), time.monotonic()
+    events = logged(server) + 1 if kind < 0.75 else 0
+    wait_for(server, events, began + FIRST_S)       # a machine that is busy takes its time
+    if kind < 0.35 or not events:
+        time.sleep(chance.uniform(0, LIFE_S))
+    else:
+        wait_for(server, events + chance.randint(0, 60), time.monotonic() + LIFE_S)
+
+
+def wait_for(server, pos, end):
+    while logged(server) < pos and time.monotonic() < end:
         time.sleep(0.001)
 
 

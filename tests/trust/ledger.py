@@ -17,7 +17,7 @@ import time
 import unittest
 
 from rivulet_server import BOUNDARY, PROGRAM, Rivulet, form, image
-from runs import children_of, processes
+from runs import children_of, lives
 from survival import ADDED, CANCELLING, DONE, ENDED, FAILED, LOST, STARTED, Follower, Mortal, Story, check_document, jpeg, replay
 
 SEED_PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 5, 'attempts': 3, 'backoff_ms': [10, 40]}]}
@@ -40,6 +40,7 @@ class Server(Mortal):
     """`pipelines`: {name of its file: text} beside the one of the plain face."""
 
     def __init__(self, first=None, pipelines=None, **settings):
+        self.orphans = set()
         self.pipelines = pipelines or {'legs.json': json.dumps(LEGS), 'records.yaml': RECORDS}
         super().__init__(first or SEED_PIPELINE, **{'ENABLE_PARALLEL': 'true', 'MAX_WORKERS': 2, 'MAX_BATCH_SIZE': 1000, **settings})
 
@@ -55,6 +56,7 @@ class Server(Mortal):
     def kill(self):
         """Its workers are on their own: they have to go by themselves, also while the next life begins."""
         self.up = False
+        self.orphans.update(children_of(self.process.pid))
         Rivulet.kill(self)
 
     def stop(self):
@@ -63,12 +65,12 @@ class Server(Mortal):
 
 
 def strays(server):
-    """Workers of this program that no living server has."""
+    """Workers of lives that are over."""
     mine, program = set(children_of(server.process.pid)), os.path.realpath(PROGRAM)
     found = []
-    for pid, parent, state in processes():
+    for pid in server.orphans - mine:
         try:
-            if parent == 1 and state != 'Z' and pid not in mine and os.readlink(f'/proc/{pid}/exe') == program:
+            if os.readlink(f'/proc/{pid}/exe') == program and lives(pid):
                 found.append(pid)
         except OSError:
             pass
