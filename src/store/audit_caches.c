@@ -26,11 +26,17 @@ static bool may_miss(const char *key)
     return !strcmp(key, "open") || !strcmp(key, "fed") || !strcmp(key, "bytes") || !strcmp(key, "trace");
 }
 
+/* What opening puts in their place, and writes back: for jobs that began under an earlier format. It matters to open jobs alone, and there were none. */
+static bool stands_in(const char *key, struct json_object *stored)
+{
+    return !strcmp(key, "fed") ? json_get_int(stored, "fed", 0) == json_get_int(stored, "created", -1) : may_miss(key) && json_get_int(stored, key, 0) == 0;
+}
+
 static const char *difference(struct json_object *stored, struct json_object *right)
 {
     json_object_object_foreach(right, key, value) {
         struct json_object *other = json_get(stored, key);
-        if (other ? !json_object_equal(other, value) : !may_miss(key))
+        if (other ? !json_object_equal(other, value) && !stands_in(key, stored) : !may_miss(key))
             return key;
     }
     json_object_object_foreach(stored, name, member) {
