@@ -164,7 +164,7 @@
 /* Calls that go out. */
 #define LIMIT_FETCH_CALLS 512                      /* under way at a time, of each lane (guarded or not); the others wait in line */
 #define LIMIT_FETCH_HOST_CALLS 256                 /* of them to one host: one that never answers leaves places to the others */
-#define LIMIT_FETCH_IDLE 128                       /* connections kept open between calls */
+#define LIMIT_FETCH_OPEN 512                       /* connections of a lane, those in use counted: beyond it none is kept for the next call */
 #define LIMIT_FETCH_URL_BYTES (16 * 1024)          /* bytes of an address; servers refuse longer ones */
 #define LIMIT_FETCH_HEAD_BYTES (64 * 1024)         /* bytes of an answer's headers that are kept; those beyond are not seen */
 #define LIMIT_FETCH_BODY_BYTES (16 * 1024 * 1024)  /* bytes of a request's body, held in memory while it is sent */

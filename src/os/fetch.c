@@ -263,7 +263,7 @@ static int open_lane(struct fetch *fetch, int which, struct problem *problem)
     lane->multi = curl_multi_init();
     if (!lane->multi)
         return problem_set(problem, "libcurl cannot be set up");
-    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)LIMIT_FETCH_IDLE);
+    curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, (long)LIMIT_FETCH_OPEN);
     int failed = fetch_poll_open(lane, problem);
     if (!failed && (failed = pthread_create(&lane->thread, NULL, fetch_lane_run, lane)))
         problem_set(problem, "a thread for calls cannot be started: %s", strerror(failed));
