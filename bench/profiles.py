@@ -29,7 +29,7 @@ from common import Table, median, quiet  # noqa: E402
 from llm_double import chat  # noqa: E402
 from survival import LOST, Follower, Mortal, replay  # noqa: E402
 
-SIZE, LATE_S = 20, 0.05
+SIZE, LATE_S, BEAT_S = 20, 0.05, 0.01
 UNREAD_S = 0.3           # a call that a server has sent may be read after its kill
 WAITING, RECORD_DONE = 6, 13
 TICK = os.sysconf('SC_CLK_TCK')
@@ -41,7 +41,20 @@ class World(Collector):
 
     def __init__(self, script, llm_s):
         self.llm_s, self.paid, self.asking, self.asking_most = llm_s, [], 0, 0
+        self.connections, self.lags = 0, []
         super().__init__(profiles.orders(script))
+        self.loop.call_soon_threadsafe(self.beat, None)
+
+    def beat(self, due):
+        """What the doubles are late by themselves: every wait that is measured has it in it, once a call."""
+        now = self.loop.time()
+        if due:
+            self.lags.append(now - due)
+        self.loop.call_at(now + BEAT_S, self.beat, now + BEAT_S)
+
+    async def serve(self, reader, writer):
+        self.connections += 1
+        await super().serve(reader, writer)
 
     async def answer(self, asked):
         if not asked['path'].endswith('/chat/completions'):
@@ -139,6 +152,9 @@ def soon(options, table):
         table.row(f'    {what}: median', median(values) * 1e3, 'ms')
         table.row('        p99', percentile(values, 0.99) * 1e3, 'ms')
         table.row('        latest', max(values) * 1e3, 'ms', (every_s + LATE_S) * 1e3)
+    for what, late in (('p99', percentile(world.lags, 0.99)), ('latest', max(world.lags))):
+        table.row(f'    the doubles are late by themselves, each call: {what}', late * 1e3, 'ms')
+    table.row('    connections to the doubles', world.connections)
     table.row('    processor time, server and workers', cpu_s(server), 's')
     table.row('    peak resident memory of the server', server.memory_kib('VmHWM') / 1024, 'MiB')
     finish(world, server)
