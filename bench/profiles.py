@@ -37,13 +37,15 @@ Paid = collections.namedtuple('Paid', 'url at until')
 
 
 class World(Collector):
-    """Collector and model in one thread."""
+    """Collector and model in one thread, each at an address of its own."""
 
     def __init__(self, script, llm_s):
         self.llm_s, self.paid, self.asking, self.asking_most = llm_s, [], 0, 0
         self.connections, self.lags = 0, []
         super().__init__(profiles.orders(script))
         self.loop.call_soon_threadsafe(self.beat, None)
+        model = asyncio.run_coroutine_threadsafe(asyncio.start_server(self.serve, '127.0.0.1', 0, backlog=2048), self.loop).result(10)
+        self.model = f'http://127.0.0.1:{model.sockets[0].getsockname()[1]}/v1'      # a host of its own: places to call are counted for each
 
     def beat(self, due):
         """What the doubles are late by themselves: every wait that is measured has it in it, once a call."""
@@ -94,7 +96,7 @@ def begin(script, llm_s, every_s, size=SIZE, concurrency=400, in_flight=1000):
     world.folder = folder
     changes = (('stop: { when: .llm.score == 10, count: $params.top }\n', ''), ('deadline: 1h ', 'deadline: 5h '))
     path = profiles.write_pipeline(folder, f'{int(every_s * 1000)}ms', size, in_flight, concurrency, changes)
-    env = {'COLLECTOR_URL': world.base, 'LLM_URL': world.base + '/v1', 'LLM_MODEL': 'judge', 'RIVULET_NET_ALLOW': '127.0.0.1', **profiles.KEYS}
+    env = {'COLLECTOR_URL': world.base, 'LLM_URL': world.model, 'LLM_MODEL': 'judge', 'RIVULET_NET_ALLOW': '127.0.0.1', **profiles.KEYS}
     return world, Mortal(path, **env)
 
 
