@@ -35,6 +35,7 @@ PARTS = [
     ('restarts', 'SIGTERM and a new start under load lose nothing and hold up nobody', 180, '{python} tests/trust/restarts.py'),
     ('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 480, '{python} tests/trust/kills.py'),
     ('fuzz', 'every input that was kept for the parsers, and new ones', 1500, '{python} tests/trust/fuzz.py'),
+    ('multipart', 'forms cut at every byte are read alike', 300, '{python} tests/trust/multipart.py'),
     ('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
     ('memory', 'every allocation fails once, and nothing told is lost', 1200, '{python} tests/trust/memory.py'),
     ('packaging', 'the unit of packaging/ leaves little open, and all that is needed', 300, '{python} tests/trust/packaging.py'),

@@ -116,6 +116,14 @@ static int read_header(struct loader *loader, struct problem *problem)
     return 0;
 }
 
+/* A name of nothing but white space and control characters is none: there is nothing to compare it by. */
+static bool has_key(struct bytes name)
+{
+    struct buf key BUF_OWNED;
+    buf_init(&key, name.count * 20 + 64);
+    return name.count && (!catalogue_key(&key, name) || key.count);
+}
+
 static int check_row(const struct loader *loader, struct problem *problem)
 {
     const struct csv *csv = &loader->csv;
@@ -124,7 +132,7 @@ static int check_row(const struct loader *loader, struct problem *problem)
                            csv->fields_count, loader->columns_count);
     for (int column = CATALOGUE_NAME_CN; column <= CATALOGUE_NAME_EN; column++) {
         struct bytes field = bytes_trim(csv->fields[loader->places[column]]);
-        if (!field.count && column == CATALOGUE_NAME_CN)
+        if (column == CATALOGUE_NAME_CN && !has_key(field))
             return problem_set(problem, "%s, line %d, column %s: a card needs a name.", csv->name, csv->line, column_names[column]);
         if (field.count > CATALOGUE_NAME_MAX)
             return problem_set(problem, "%s, line %d, column %s: a name may have %d bytes at most.", csv->name, csv->line,

@@ -92,7 +92,7 @@ static void make_skipped(struct bytes *input, struct life *life, struct event *e
     event->skipped.ranges = life->ranges;
     event->skipped.count = fuzz_below(input, 5);
     for (size_t i = 0; i < event->skipped.count; i++) {
-        life->ranges[i].from = at + small_or_any(input, 3);
+        life->ranges[i].from = (int64_t)((uint64_t)at + (uint64_t)small_or_any(input, 3));
         life->ranges[i].to = (int64_t)((uint64_t)life->ranges[i].from + (uint64_t)small_or_any(input, 3));
         at = (int64_t)((uint64_t)life->ranges[i].to + 1);
     }

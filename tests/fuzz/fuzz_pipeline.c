@@ -7,7 +7,6 @@
 #include "core/pipeline.h"
 #include "engine/terms.h"
 
-#include <stdio.h>
 
 static void check_mistakes(struct mistakes *mistakes)
 {
@@ -22,15 +21,12 @@ static void check_mistakes(struct mistakes *mistakes)
     }
 }
 
-/* What was compiled is a pipeline; what was canonical already is one or has its mistake told. */
-static void check_pipeline(struct bytes text, bool compiled)
+/* It is a pipeline, or its mistake is told: of what was canonical already, and of numbers that only it knows. Then it makes terms. */
+static void check_pipeline(struct bytes text)
 {
     struct problem problem = {0};
     struct pipeline *pipeline = pipeline_parse(text, &problem);
     fuzz_check_problem(&problem, !pipeline);
-    if (!pipeline && compiled)
-        fprintf(stderr, "%s: %.*s\n", problem.text, BYTES_ARG(text));
-    fuzz_must(pipeline || !compiled, "what was compiled is a pipeline");
     struct terms terms = {0};
     struct store_job job = {0};
     struct problem why = {0};
@@ -54,7 +50,7 @@ FUZZ_TARGET(pipeline)
     } else {
         struct json_object *tree JSON_OWNED = json_parse(buf_bytes(&text), NULL);
         fuzz_must(tree && json_object_object_get_ex(tree, "legs", NULL), "a canonical text is JSON with legs");
-        check_pipeline(buf_bytes(&text), !memmem(input.at, input.count, "legs", 4));
+        check_pipeline(buf_bytes(&text));
         fuzz_must(compile_pipeline("p.json", buf_bytes(&text), &again, &twice), "a canonical text is taken");
         fuzz_must(bytes_equal(buf_bytes(&text), buf_bytes(&twice)), "a canonical text comes to itself");
     }

@@ -126,7 +126,7 @@ static bool is_wanted(const char *name, char **wanted, int count)
     for (int i = 0; i < count; i++)
         if (!strcmp(wanted[i], name))
             return true;
-    return !count;
+    return count <= 0;
 }
 
 static int run_target(struct fuzz_target *target, const char *root, bool times)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every fuzz target under libFuzzer, or those named as arguments, TIME seconds (60) each, from what is kept of it. What a run finds new goes to
 # build-fuzz/corpus; a crash leaves its input in build-fuzz/crash. The last line is `N passed, N failed`.
-#   merge.sh      makes build-fuzz/corpus small and keeps it in corpus/
+#   keep.sh       keeps the smallest of what was found in corpus/
 #   afl.sh        the same targets under AFL++
 cd "$(dirname "$0")/../.." || exit 2
 here=tests/fuzz build=${FUZZ_BUILD:-build-fuzz} passed=0 failed=0
