@@ -22,7 +22,7 @@ words='ca-certificates make=make gcc=gcc libc6-dev python3=python3 meson=meson n
     libllhttp-dev|libhttp-parser-dev libuv1-dev libsqlite3-dev libjson-c-dev libssl-dev libcurl4-openssl-dev libfyaml-dev libjq-dev libutf8proc-dev libseccomp-dev
     libturbojpeg0-dev libpng-dev libwebp-dev libleptonica-dev libtesseract-dev tesseract-ocr-chi-sim'
 if [ "$for_what" = check ]; then
-    words="$words git=git clang=clang node=nodejs systemd-analyze=systemd strace=strace curl=curl"
+    words="$words git=git clang=clang node=nodejs systemd-analyze=systemd strace=strace curl=curl ip=iproute2"
     # Where systemd runs, installing these would start them, on port 80. Without them the tests behind proxies are skipped.
     if [ ! -d /run/systemd/system ]; then words="$words nginx=nginx haproxy=haproxy caddy=caddy"; fi
     if [ -d "$here/../tests/browser" ]; then words="$words chromium=chromium chromedriver=chromium-driver"; fi
