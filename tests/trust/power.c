@@ -136,6 +136,24 @@ static void find_points(void)
     }
 }
 
+/* How often the database was synced while work went on: what the moments of a checkpoint are worth something for. */
+static int64_t checkpoints(void)
+{
+    int64_t count = 0;
+    uint32_t database = UINT32_MAX;
+    enum phase phase = PHASE_NONE;
+    for (size_t i = 0; i < journal->ops_count; i++) {
+        const struct op *op = &journal->ops[i];
+        if (op->kind == OP_CREATE && !strcmp(op->name, "log.db"))
+            database = op->id;
+        if (op->kind == OP_PHASE)
+            phase = (enum phase)op->at;
+        bool works = phase != PHASE_NONE && phase != PHASE_CREATION && phase < PHASE_STOP;
+        count += works && op->kind == OP_SYNC && op->id == database;
+    }
+    return count;
+}
+
 static bool try_image(size_t process, size_t op, enum lie lie, bool nothing, struct rng *rng, struct share *share, const char *what)
 {
     char own_root[PATH_ROOM], data[PATH_ROOM + 8], text[1000];
@@ -395,6 +413,7 @@ int main(int argc, char **argv)
         printf("       the story ends with status %x: %s\n", (unsigned)ending.status, ending.words);
     find_points();
     row("operations on files in the story", (int64_t)journal->ops_count, "", "it ends well", ending.status == 0);
+    row("checkpoints in it while work goes on", checkpoints(), "", "1 at least", checkpoints() > 0);
     if (!ending.status) {
         try_images(images ? images : quick ? IMAGES_QUICK : IMAGES);
         try_lies(quick ? LIE_IMAGES_QUICK : LIE_IMAGES);

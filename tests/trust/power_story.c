@@ -13,13 +13,13 @@
 const char story_pipeline[] = "{\"name\":\"story\",\"legs\":[{\"stages\":[\"jq\"],\"attempts\":3,\"backoff_ms\":[0,1]},"
                               "{\"stages\":[{\"stage\":\"http\"}],\"each\":\"record\",\"attempts\":3,\"backoff_ms\":[0,1]}]}";
 
-enum { JOBS_MAX = 64, TOKENS = 8, LARGE = 60000, LARGE_ITEMS = 70 };
+enum { JOBS_MAX = 64, TOKENS = 8, TEXT_ROOM = 16384, BUSY_ITEMS = 112 };
 static struct rng rng;
 static struct pipeline *pipeline;
 static const char *dir;
 static int64_t jobs[JOBS_MAX];
 static size_t jobs_count, keys;
-static char text[LARGE + 200];
+static char text[TEXT_ROOM];
 
 static void begin(enum phase phase)
 {
@@ -198,6 +198,7 @@ static void flush(void)
         ;
 }
 
+/* Many small commits, each with its caches behind it: they touch pages enough for checkpoints, and the log stays short. */
 static void fill_wal(void)
 {
     struct token tokens[TOKENS];
@@ -205,7 +206,7 @@ static void fill_wal(void)
     begin(PHASE_UPLOAD);
     struct live *live = create(TOKENS);
     live_ref(live);
-    for (int left = LARGE_ITEMS; left > 0; left -= 14)
+    for (int left = BUSY_ITEMS; left > 0; left -= 14)
         add(live, 14);
     store_seal(machine.store, live);
     machine_settle();
@@ -213,11 +214,14 @@ static void fill_wal(void)
     for (int idle = 0; idle < 4; idle += !count) {
         count = claim_some(tokens);
         begin(PHASE_CHECKPOINT);
-        memset(text, 'y', LARGE);
-        text[0] = text[LARGE - 1] = '"';
-        for (size_t i = 0; i < count; i++)
-            hear(tokens[i], &(struct outcome){.verdict = VERDICT_DONE, .value = {text, LARGE}});
-        machine_settle();
+        memset(text, 'y', 2000);
+        text[0] = text[1999] = '"';
+        for (size_t i = 0; i < count; i++) {
+            hear(tokens[i], &(struct outcome){.verdict = VERDICT_DONE, .value = {text, 2000}});
+            machine_settle();
+            store_flush(machine.store);
+            machine_turn(20);
+        }
         if (!count)
             machine_turn(2);
     }
