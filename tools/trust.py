@@ -28,7 +28,7 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 # Name, what it proves, seconds the whole of it may take, the command.
 PARTS = [
     ('power', 'what a power cut, a failing disk and a full one leave of the log and its files', 1200, '{build}/power'),
-    ('repair', 'caches damaged and made anew, backups under load', 300, '{python} tests/trust/repair.py'),
+    ('repair', 'caches damaged and made anew, backups under load', 600, '{python} tests/trust/repair.py'),
     ('sim', 'deterministic lives of the store and the engine', 1200, '{python} tests/trust/sim.py'),
     ('subscribers', 'thousands of readers, slow and dead ones among them', 240, '{python} tests/trust/subscribers.py'),
     ('workers', 'killed, stopped and late workers do nothing twice; poison ends', 420, '{python} tests/trust/workers.py'),

@@ -4,6 +4,8 @@
  * to: the rows of jobs, the caches behind the fold (folds, places, cells), uses of blobs, keys, cursors of outward readers. What differs there is
  * *mended* by a rebuild. What is wrong with the events themselves, or with a stored file, no rebuild can mend.
  *
+ * That a job was deleted stands in its row alone (state 3), until its events are gone: a rebuild finishes such a removal.
+ *
  * Looking needs no lock and changes nothing: it reads one snapshot, also while a server works. A rebuild takes DIR/lock; it is one transaction, which
  * is made whole or not at all.
  *

@@ -44,7 +44,10 @@ def damage_one(base, chance):
     table, columns = chance.choice((('job', ('owner', 'state', 'created_at', 'ended_at', 'fold')), ('place', ('count', 'deltas', 'first_seq')),
                                     ('cell', ('body', 'page')), ('blob_use', ('sha',))))
     keys = {'job': 'job', 'place': 'job, first_seq', 'cell': 'job, page', 'blob_use': 'sha, job'}[table]
-    row = chance.choice(base.execute(f'SELECT {keys} FROM {table}').fetchall())
+    rows = base.execute(f'SELECT {keys} FROM {table}').fetchall()
+    if not rows:
+        return f'nothing is left of {table}'
+    row = chance.choice(rows)
     where = ' AND '.join(f'{key.strip()}=?' for key in keys.split(','))
     if chance.random() < 0.25:
         base.execute(f'DELETE FROM {table} WHERE {where}', row)
@@ -55,6 +58,8 @@ def damage_one(base, chance):
         changed = bytearray(value)
         changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
         value = bytes(changed)
+    elif column == 'state':
+        value = (value + chance.choice((1, 2))) % 3     # 3 is no cache: it alone says that the job was deleted
     elif isinstance(value, str):
         value += '?'
     else:
