@@ -5,14 +5,18 @@ The worker is the real one with one stage more, tests/worker/try.c. It is held b
 server with that stage, which has to live, end every item, and keep its files.
 """
 import errno
+import io
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import zipfile
+import zlib
 
 from scorecard import BUILD, ROOT, Scorecard
 
@@ -46,7 +50,8 @@ class World:
         """[(name, order, whether it can be done without a lock by whoever runs this)] of all there is. `victim`: the process that is attacked."""
         def new(name):
             return os.path.join(self.folder, name)
-        root = os.geteuid() == 0
+        with open('/proc/self/uid_map', encoding='ascii') as file:
+            root = os.geteuid() == 0 and file.read().split() == ['0', '0', '4294967295']      # of the machine, not of a namespace
         return [(name, {'try': name.split()[0], 'path': path, 'number': number}, possible) for name, path, number, possible in (
             ('read a file', self.secret, 0, True),
             ('read the server\'s environment', f'/proc/{victim}/environ', 0, True),
@@ -103,6 +108,7 @@ class World:
             each.close()
         self.sibling.kill()
         self.sibling.wait()
+        subprocess.run(['umount', '-q', self.folder], stderr=subprocess.DEVNULL)      # where an attack succeeded
         subprocess.run(['rm', '-rf', self.folder, f'/dev/shm/rivulet-{os.getpid()}'], check=True)
 
 
@@ -165,6 +171,205 @@ def part_inherited(card):
         card.row('bytes written through inherited descriptors', errors.seek(0, os.SEEK_END), '', bar=0)
 
 
+# ---- a real server ----
+
+class Watched:
+    """The most memory that any child of a process ever had, KiB; looked at while it is open."""
+
+    def __init__(self, pid):
+        self.pid, self.most, self.over = pid, 0, threading.Event()
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        while not self.over.wait(0.02):
+            for each in all_below(self.pid):
+                try:
+                    with open(f'/proc/{each}/status', encoding='ascii') as file:
+                        self.most = max([self.most] + [int(line.split()[1]) for line in file if line.startswith('VmHWM')])
+                except OSError:
+                    pass
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        return self.most
+
+
+def all_below(pid):
+    """Children of all its threads: workers are started by threads of a pool."""
+    found = []
+    for task in os.listdir(f'/proc/{pid}/task') if os.path.exists(f'/proc/{pid}/task') else ():
+        try:
+            with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as file:
+                found += [int(each) for each in file.read().split()]
+        except OSError:
+            pass
+    return found
+
+
+TRY_PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['try'], 'timeout_s': 1, 'attempts': 2, 'backoff_ms': [10, 20]}]}
+
+
+def part_server(card, world):
+    """All of it once more as the items of jobs. The program is the real one with one stage more, in the server and in its workers."""
+    rivulet_server.PROGRAM, program = SERVER, rivulet_server.PROGRAM
+    try:
+        server = rivulet_server.Rivulet(pipeline=TRY_PIPELINE, MAX_BATCH_SIZE=200)
+    finally:
+        rivulet_server.PROGRAM = program
+    try:
+        pid = server.process.pid
+        log = os.path.join(server.dir, 'log.db')
+        orders = [(name, order) for name, order, _ in world.orders(pid)]
+        orders += [('read the log', {'try': 'read', 'path': log}), ('write the log', {'try': 'write', 'path': log}),
+                   ('unlink the log', {'try': 'unlink', 'path': log}), ('abort', {'try': 'abort'}), ('endless loop', {'try': 'endless'})]
+        files = [rivulet_server.image(f'{n}.jpg', content=json.dumps(order).encode()) for n, (_, order) in enumerate(orders)]
+        answer = server.post('/v1/jobs?pipeline=decklists', files)
+        document = server.wait_for(answer.json()['id'], 'completed', 'failed', 'completed_with_errors', 'partial')
+        items = [json.loads(line) for line in server.get(f'/v1/jobs/{document["id"]}/results').body().splitlines()]
+        done = {}
+        for item in items:
+            place = item.get('index', item.get('item'))
+            done[place] = item
+        could = [orders[place][0] for place, item in done.items() if (item.get('decklist') or {}).get('errno') == 0]
+        told = sum('errno' in (item.get('decklist') or {}) for item in done.values())
+        card.row('items of attackers that had an end', len(done), f'of {len(orders)}', good=len(done) == len(orders))
+        card.note(f'{told} of them were told of an error, the others lost their worker twice')
+        card.row('of them with success', len(could), '', bar=0, good=not could and told > 0)
+        for name in could:
+            card.note(name)
+        card.row('the server lives', *yes(server.process.poll() is None and server.get('/health').status == 200))
+        with open(log, 'rb') as file:
+            card.row('its log is there', *yes(file.read(15) == b'SQLite format 3'))
+        card.row('a sibling that was to be stopped runs', *yes(state_of(world.sibling.pid) in 'SR'))
+    finally:
+        server.close()
+
+
+def yes(held):
+    """Value, unit, bar and verdict of a row."""
+    return ('yes' if held else 'no'), '', None, held
+
+
+def state_of(pid):
+    with open(f'/proc/{pid}/stat', encoding='ascii') as file:
+        return file.read().rsplit(')', 1)[1].split()[0]
+
+
+# ---- bombs ----
+
+def png_chunk(kind, content):
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+
+def png(width, height, rows=b'', extra=b'', depth=1, colour=0):
+    return (b'\x89PNG\r\n\x1a\n' + png_chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, 0)) + extra +
+            png_chunk(b'IDAT', rows) + png_chunk(b'IEND', b''))
+
+
+def zeros(count):
+    """As deflate, 1:1000."""
+    packer, piece = zlib.compressobj(9), bytes(1 << 20)
+    return b''.join(packer.compress(piece[:min(len(piece), count - at)]) for at in range(0, count, len(piece))) + packer.flush()
+
+
+def jpeg(width, height):
+    """A header that says so, and no more than that of the picture."""
+    quant = b'\xff\xdb\x00\x43\x00' + b'\x01' * 64
+    frame = b'\xff\xc0' + struct.pack('>HBHHB', 11, 8, height, width, 1) + b'\x01\x11\x00'
+    huffman = b'\xff\xc4' + struct.pack('>H', 2 + 17 + 1) + b'\x00' + bytes([1] + [0] * 15) + b'\x00'
+    huffman += b'\xff\xc4' + struct.pack('>H', 2 + 17 + 1) + b'\x10' + bytes([1] + [0] * 15) + b'\x00'
+    return b'\xff\xd8' + quant + frame + huffman + b'\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00' + bytes(1000) + b'\xff\xd9'
+
+
+def gif(frames):
+    one = b'\x2c' + struct.pack('<HHHHB', 0, 0, 1, 1, 0) + b'\x02\x02\x44\x01\x00'
+    return b'GIF89a' + struct.pack('<HHBBB', 1, 1, 0x80, 0, 0) + bytes(6) + one * frames + b';'
+
+
+def riff(*chunks):
+    body = b'WEBP' + b''.join(kind + struct.pack('<I', len(content)) + content + b'\0' * (len(content) & 1) for kind, content in chunks)
+    return b'RIFF' + struct.pack('<I', len(body)) + body
+
+
+def webp_still(width, height):
+    """Lossless, with a header that says so."""
+    return b'\x2f' + struct.pack('<I', (width - 1) | (height - 1) << 14) + bytes(64)
+
+
+def webp_film(frames):
+    head = struct.pack('<B3x', 2) + struct.pack('<I', 16382)[:3] + struct.pack('<I', 16382)[:3]
+    still = webp_still(16, 16)
+    frame = bytes(6) + struct.pack('<I', 15)[:3] + struct.pack('<I', 15)[:3] + bytes(4) + b'VP8L' + struct.pack('<I', len(still)) + still
+    return riff((b'VP8X', head), (b'ANIM', bytes(6)), *[(b'ANMF', frame)] * frames)
+
+
+def bombs(mega):
+    """mega: MiB that texts in images unpack to."""
+    side = 30000
+    box = struct.pack('>I', 12) + b'jP  \r\n\x87\n'
+    laughs = '<!DOCTYPE x [<!ENTITY a "ha">' + ''.join(f'<!ENTITY {chr(98 + n)} "{("&" + chr(97 + n) + ";") * 10}">' for n in range(9)) + ']><svg>&j;</svg>'
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        file.writestr('one', bytes(42 << 20))
+    rows = zeros(side * ((side + 7) // 8 + 1))
+    return [
+        ('PNG of 30,000 x 30,000', png(side, side, rows)),
+        ('PNG of 30,000 x 30,000 in colour, cut short', png(side, side, rows, depth=8, colour=2)),
+        ('PNG of 2^31 x 2^31', png(2 ** 31 - 1, 2 ** 31 - 1, zlib.compress(b''))),
+        ('PNG of 0 x 0', png(0, 0, zlib.compress(b''))),
+        ('PNG of 1 x 24,000,000', png(1, 24000000, zeros(24000000 * 2))),
+        (f'PNG with a text of {mega} MB', png(8, 8, zlib.compress(bytes(16)), png_chunk(b'zTXt', b'a\0\0' + zeros(mega << 20)))),
+        (f'PNG with a profile of {mega} MB', png(8, 8, zlib.compress(bytes(16)), png_chunk(b'iCCP', b'a\0\0' + zeros(mega << 20)))),
+        ('JPEG of 65,500 x 65,500', jpeg(65500, 65500)),
+        ('JPEG of 4,000 x 5,900 without its picture', jpeg(4000, 5900)),
+        ('GIF of 100,000 frames', gif(100000)),
+        ('WebP of 16,383 x 16,383', riff((b'VP8L', webp_still(16383, 16383)))),
+        ('WebP film of 10,000 frames', webp_film(10000)),
+        ('AVIF', struct.pack('>I', 32) + b'ftypavif' + bytes(4) + b'avifmif1miafMA1B' + struct.pack('>I', 2 ** 31) + b'meta' + bytes(500)),
+        ('JPEG-2000', box + struct.pack('>I', 20) + b'ftypjp2 ' + bytes(8) + struct.pack('>I', 30) + b'ihdr' + struct.pack('>II', 2 ** 31, 2 ** 31) + bytes(99)),
+        ('PDF with a page of a mile', b'%PDF-1.7\n1 0 obj<</Type/Page/MediaBox[0 0 9999999 9999999]>>endobj\n' + bytes(4000)),
+        ('SVG of a billion laughs', laughs.encode()),
+        ('ZIP of zeros', archive.getvalue()),
+        ('BMP of 2^31 x 2^31', b'BM' + struct.pack('<IHHIIiiHHIIiiII', 54, 0, 0, 54, 40, 2 ** 31 - 1, 2 ** 31 - 1, 1, 24, 0, 0, 0, 0, 0, 0)),
+        ('TIFF that goes round', b'II*\0\x08\0\0\0\x01\0' + bytes(12) + b'\x08\0\0\0'),
+    ]
+
+
+def part_bombs(card, mega):
+    folder = os.path.join(ROOT, 'examples', 'decklists')
+    with open(os.path.join(folder, '01-plain.jpg'), 'rb') as file:
+        honest = file.read()
+    settings = {name: os.environ[name] for name in ('RIVULET_MODELS',) if name in os.environ}
+    pipeline = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['decklist'], 'timeout_s': 30, 'attempts': 2, 'backoff_ms': [10, 20]}]}
+    server = rivulet_server.Rivulet(pipeline=pipeline, MAX_BATCH_SIZE=10, CARD_MAPPING_PATH=os.path.join(folder, 'catalogue.csv'), **settings)
+    watched = Watched(server.process.pid)
+    survived = taken = refused = 0
+    before = server.rss_kib()
+    try:
+        plain = server.post('/process-batch', [rivulet_server.image(content=honest)]).json()
+        base = watched.most
+        every = bombs(mega)
+        for name, content in every:
+            answer = server.post('/process-batch', [rivulet_server.image('bomb.jpg', content=content, media='image/png' if name.startswith('PNG') else 'image/jpeg')])
+            body = answer.json()
+            survived += answer.status < 500
+            refused += answer.status >= 400
+            if answer.status == 200 and body.get('successful'):
+                taken += 1
+                card.note(f'read as a deck: {name}')
+        again = server.post('/process-batch', [rivulet_server.image(content=honest)]).json()
+        card.row('bombs that ended in an error of their own', survived - taken, f'of {len(every)}', good=survived - taken == len(every))
+        card.note(f'{refused} of them were refused as they came, the others by a worker')
+        card.row('honest images read before and after', plain['successful'] + again['successful'], 'of 2', good=plain['successful'] + again['successful'] == 2)
+        card.row('memory of a worker at its highest', watched.most / 1024, f'MiB (an honest image takes {base // 1024})', bar=400)
+        card.row('memory that the server grew by', (server.rss_kib() - before) / 1024, 'MiB', bar=40)
+    finally:
+        watched.end()
+        server.close()
+
+
 def main():
     card = Scorecard('sandbox', __doc__)
     options = card.begin()
@@ -175,6 +380,8 @@ def main():
         if not options.quick:
             part_attempts(card, world, ('decklist', 'jq'), 'image')
         part_inherited(card)
+        part_server(card, world)
+        part_bombs(card, 40 if options.quick else 400)
     finally:
         world.close()
     return card.end()
