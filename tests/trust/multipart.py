@@ -14,7 +14,7 @@ import tempfile
 from scorecard import BUILD, Scorecard
 
 SPLIT = os.path.join(BUILD, 'tests', 'fuzz', 'multipart-split')
-FORMS, FORMS_QUICK, BYTES, BYTES_QUICK = 200, 200, 4000, 250
+FORMS, FORMS_QUICK, BYTES, BYTES_QUICK = 200, 80, 4000, 250
 BOUNDARIES = ['b', '----WebKitFormBoundary7MA4YWxkTrZu0gW', '-----------------------------9051914041544843365972754266', '------------------------d74496d66958873e',
               "a'()+_,-./:=?b", '-', '--', 'x' * 70]
 NAMES = ['files', 'a"b', '易.jpg', '../../etc/passwd', 'a\\"b', '', 'x' * 300, '%22%0d%0a', 'é', 'file name;=.png', 'CON', '\u202egpj.exe']
