@@ -397,6 +397,19 @@ class Restored(Case):
             self.assertLess(len(both), len(before), 'the backup was as new as what was seen')
             self.assertEqual({id: before[id] for id in both}, {id: after[id] for id in both})
 
+    def test_two_copies_of_a_log_never_have_one_opening_in_common(self):
+        """Not even under a clock that is behind of the log's."""
+        openings = []
+        for _ in range(2):
+            folder = self.copy()
+            change(folder, 'INSERT INTO opening SELECT max(epoch)+3600000000, max(at), program FROM opening')
+            Served(self.server, folder).kill()
+            base = base_of(folder)
+            openings.append(base.execute('SELECT epoch FROM opening ORDER BY epoch').fetchall())
+            base.close()
+        self.assertEqual(openings[0][:-1], openings[1][:-1])
+        self.assertNotEqual(openings[0][-1], openings[1][-1])
+
     def test_who_saw_no_more_than_the_backup_goes_on(self):
         base = base_of(self.to)
         epoch, seq = base.execute('SELECT epoch, seq FROM event WHERE job=(SELECT job FROM job WHERE id=?) AND kind=8 ORDER BY pos LIMIT 1', (self.open,)).fetchone()
