@@ -116,7 +116,7 @@ int host_open(struct host *host, const struct host_options *options, struct prob
     *host = (struct host){.tell_ready = options->ready, .tell_data = options->ready_data};
     signal(SIGPIPE, SIG_IGN);      /* a reader that has gone, and a file that may not grow, are errors of the write */
     signal(SIGXFSZ, SIG_IGN);
-    if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) ||
+    if (fill_shelf(host, options, problem) || make_directory(host, options->dir, problem) || loop_open(&host->loop, problem) || loop_start_pool(host->loop, problem) ||
         open_store(host, options, problem) || host_start_crews(host, settings, !options->pipeline.count, problem))
         return -1;
     find_missing(host);

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 struct serve {
     struct host host;
@@ -283,6 +284,14 @@ static void raise_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* A library that gives up, or an assertion: whoever looks after the server reads one sentence at least. */
+static void say_abort(int number)
+{
+    static const char said[] = "rivulet: ended by itself (SIGABRT), because a part of it could not go on; start it again, and it goes on with what the log holds.\n";
+    ssize_t told = write(STDERR_FILENO, said, sizeof said - 1);
+    (void)told;      /* abort() goes on when this returns: whoever collects cores gets one */
+}
+
 /* What has to hold between settings before anything is opened. */
 static int check_settings(const struct settings *settings, struct problem *problem)
 {
@@ -301,6 +310,7 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
     struct host_options options = {.settings = &serve->settings, .dir = dir, .ready = first_worker_ready, .ready_data = serve};
     int status = EXIT_USAGE;
     raise_descriptors();
+    signal(SIGABRT, say_abort);
     if (give_up_root(serve, dir, problem))
         return status;
     privilege_shut();

@@ -193,6 +193,35 @@ static int queue_work(struct loop *loop, struct pooled *pooled)
     return failed;
 }
 
+static int nothing_to_do(void *data)
+{
+    return 0;
+}
+
+static void nothing_done(void *data, int result)
+{
+}
+
+static void *nothing_run(void *data)
+{
+    return data;
+}
+
+/* libuv ends the process, without a word, when it cannot have its threads. So they are had at the start, and asked for before. */
+int loop_start_pool(struct loop *loop, struct problem *problem)
+{
+    pthread_t threads[LOOP_POOL_THREADS];
+    int count = 0, failed = 0;
+    while (count < LOOP_POOL_THREADS && !(failed = pthread_create(&threads[count], NULL, nothing_run, NULL)))
+        count++;
+    while (count)
+        pthread_join(threads[--count], NULL);
+    if (failed)
+        return problem_set(problem, "%d threads could not be started: %s", LOOP_POOL_THREADS, strerror(failed));
+    loop_pool(loop, nothing_to_do, nothing_done, NULL);
+    return 0;
+}
+
 void loop_pool(struct loop *loop, int (*work)(void *data), void (*done)(void *data, int result), void *data)
 {
     struct pooled *pooled = MEM_NEW(struct pooled);

@@ -51,6 +51,8 @@ void loop_post(struct loop *loop, void (*call)(void *data), void *data);
 
 /* Blocking work (file I/O, posix_spawn) in libuv's pool of 4 threads: work(data) there, then done(data, what work answered)
  * on the loop. The queue has no bound of its own: the caller has one. */
+enum { LOOP_POOL_THREADS = 4 };
+int loop_start_pool(struct loop *loop, struct problem *problem);    /* its threads now, and not at the first work: 0, or -1 and a problem */
 void loop_pool(struct loop *loop, int (*work)(void *data), void (*done)(void *data, int result), void *data);
 
 /* ---- descriptors ---- */
