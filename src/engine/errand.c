@@ -89,7 +89,15 @@ static void fail(struct errand *errand, const struct problem *problem)
 
 /* ---- launching ---- */
 
-/* The item's input as a descriptor, -1 when it is inline; < -1 and a problem when it cannot be opened. */
+/* What no later attempt would find otherwise. */
+static bool stays_so(int error)
+{
+    return error == ENOENT || error == EACCES || error == EPERM || error == EISDIR || error == ENOTDIR || error == ELOOP || error == ENAMETOOLONG || error == ENXIO;
+}
+
+enum { INPUT_INLINE = -1, INPUT_GONE = -2, INPUT_NOT_NOW = -3 };
+
+/* The item's input as a descriptor, INPUT_INLINE; or a problem, and whether another attempt may do better. */
 static int open_input(struct engine *engine, const struct claim *claim, struct problem *problem)
 {
     if (claim->has_blob) {
@@ -97,16 +105,17 @@ static int open_input(struct engine *engine, const struct claim *claim, struct p
         if (fd >= 0)
             return fd;
         problem_set(problem, "the stored file of \"%.*s\" cannot be read: %s", BYTES_ARG(claim->name), strerror(-fd));
-        return -2;
+        return stays_so(-fd) ? INPUT_GONE : INPUT_NOT_NOW;
     }
     if (!claim->path.count)
-        return -1;
+        return INPUT_INLINE;
     char *path MEM_OWNED = mem_copy(claim->path.at, claim->path.count);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd >= 0)
         return fd;
-    problem_set(problem, "\"%s\" cannot be read: %s", path, strerror(errno));
-    return -2;
+    int error = errno;
+    problem_set(problem, "\"%s\" cannot be read: %s", path, strerror(error));
+    return stays_so(error) ? INPUT_GONE : INPUT_NOT_NOW;
 }
 
 static int check_crew(const struct errand *errand, struct problem *problem)
@@ -153,7 +162,9 @@ static void launch(struct errand *errand)
         return;
     }
     int input_fd = open_input(errand->engine, &errand->claim, &problem);
-    if (input_fd < -1)
+    if (input_fd == INPUT_NOT_NOW)
+        settle(errand, &(struct outcome){.verdict = VERDICT_RETRY, .error = bytes_of(problem.text), .error_type = BYTES("processing")});
+    else if (input_fd == INPUT_GONE)
         fail(errand, &problem);
     else
         start(errand, buf_bytes(&variables), input_fd);

@@ -11,11 +11,15 @@
 
 /* ---- large results ---- */
 
+enum { FETCH_TRIES = 3, FETCH_AGAIN_US = 200000 };
+
 struct blob_fetch {
     struct cursor *cursor;    /* NULL = nobody waits any more */
+    struct loop *loop;
     struct blobs *blobs;
     struct sha sha;
     bool come;
+    struct timer again;
     struct buf content;       /* empty when it could not be read */
 };
 
@@ -36,28 +40,58 @@ static void fetch_drop(struct blob_fetch **fetch)
     *fetch = NULL;
 }
 
-/* In the pool. */
+static int read_all(struct blob_fetch *fetch, int fd)
+{
+    struct stat about;
+    buf_clear(&fetch->content);
+    if (fstat(fd, &about))
+        return -errno;
+    if (about.st_size > LIMIT_SEED_RESULT_BYTES || !buf_reserve(&fetch->content, (size_t)about.st_size))
+        return -EFBIG;
+    while (fetch->content.count < (size_t)about.st_size) {
+        ssize_t count = read(fd, fetch->content.at + fetch->content.count, (size_t)about.st_size - fetch->content.count);
+        if (count == 0)
+            return -ENODATA;      /* shorter than it was a moment ago */
+        if (count < 0 && errno != EINTR)
+            return -errno;
+        fetch->content.count += count > 0 ? (size_t)count : 0;
+    }
+    return 0;
+}
+
+/* In the pool. What is there may be found wanting for a moment only, and what a reader is told stays told: so it is tried again. */
 static int fetch_work(void *data)
 {
     struct blob_fetch *fetch = data;
-    struct stat about;
-    int fd = blob_open(fetch->blobs, &fetch->sha);
-    if (fd < 0)
-        return fd;
-    bool ok = !fstat(fd, &about) && about.st_size <= LIMIT_SEED_RESULT_BYTES && buf_reserve(&fetch->content, (size_t)about.st_size);
-    while (ok && fetch->content.count < (size_t)about.st_size) {
-        ssize_t count = read(fd, fetch->content.at + fetch->content.count, (size_t)about.st_size - fetch->content.count);
-        ok = count > 0 || (count < 0 && errno == EINTR);
-        fetch->content.count += count > 0 ? (size_t)count : 0;
+    int result = -EIO;
+    for (int tries = 0; tries < FETCH_TRIES && result < 0 && result != -ENOENT && result != -EFBIG; tries++) {
+        int fd = blob_open(fetch->blobs, &fetch->sha);
+        result = fd < 0 ? fd : read_all(fetch, fd);
+        if (fd >= 0)
+            close(fd);
     }
-    close(fd);
-    return ok ? 0 : -EIO;
+    return result;
+}
+
+static void fetch_done(void *data, int result);
+
+static void fetch_again(struct timer *timer)
+{
+    struct blob_fetch *fetch = TIMER_OF(timer, struct blob_fetch, again);
+    if (fetch->cursor)
+        loop_pool(fetch->loop, fetch_work, fetch_done, fetch);
+    else
+        fetch_free(fetch);
 }
 
 static void fetch_done(void *data, int result)
 {
     struct blob_fetch *fetch = data;
     struct cursor *cursor = fetch->cursor;
+    if (cursor && (result == -EMFILE || result == -ENFILE || result == -ENOMEM)) {     /* it is there, and will be read when there is room for that */
+        timer_start(fetch->loop, &fetch->again, FETCH_AGAIN_US, fetch_again);
+        return;
+    }
     fetch->come = true;
     if (result < 0)
         buf_clear(&fetch->content);
@@ -71,6 +105,7 @@ static void fetch_start(struct cursor *cursor, const struct sha *sha)
 {
     struct blob_fetch *fetch = cursor->fetch = MEM_NEW(struct blob_fetch);
     fetch->cursor = cursor;
+    fetch->loop = cursor->world->loop;
     fetch->blobs = cursor->world->blobs;
     fetch->sha = *sha;
     buf_init(&fetch->content, LIMIT_SEED_RESULT_BYTES);
