@@ -40,6 +40,10 @@ PARTS = [
     ('memory', 'every allocation fails once, and nothing told is lost', 1200, '{python} tests/trust/memory.py'),
     ('packaging', 'the unit of packaging/ leaves little open, and all that is needed', 300, '{python} tests/trust/packaging.py'),
     ('dribblers', 'clients that dribble cost the others nothing', 300, '{python} tests/trust/dribblers.py'),
+    ('syscalls', 'calls of the system that fail once, and nothing told is lost', 2400, '{python} tests/trust/syscalls.py'),
+    ('disk', 'a disk that is full from any write on, for a while', 900, '{python} tests/trust/disk.py'),
+    ('descriptors', 'silent clients take no descriptor that the program needs', 300, '{python} tests/trust/descriptors.py'),
+    ('clock', 'a wall clock that is set while jobs run changes nothing', 300, '{python} tests/trust/clock.py'),
 ]
 
 

@@ -30,11 +30,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* One bit of the mask each; the test knows them by their number. */
-enum class { ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER, CLASSES };
+enum class { ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER, ACCEPT, WATCH, CLASSES };
 
 struct control {
     _Atomic uint32_t armed;
@@ -43,6 +45,7 @@ struct control {
     _Atomic uint64_t seen, failed;        /* calls of the mask, and those that failed, since it was armed */
     uint32_t children, pid;               /* pid: who counts */
     _Atomic uint64_t counts[16];          /* of each class */
+    _Atomic int64_t skew_s;               /* the wall clock is so far ahead, armed or not */
     char spot[4096];                      /* where the first failure was: lines `object+offset` */
 };
 
@@ -269,12 +272,12 @@ OPENS(open)
 OPENS(open64)
 OPENS_AT(openat)
 OPENS_AT(openat64)
-PLAIN(OPEN, int, accept, (int fd, struct sockaddr *from, socklen_t *room), (fd, from, room))
-PLAIN(OPEN, int, accept4, (int fd, struct sockaddr *from, socklen_t *room, int flags), (fd, from, room, flags))
+PLAIN(ACCEPT, int, accept, (int fd, struct sockaddr *from, socklen_t *room), (fd, from, room))
+PLAIN(ACCEPT, int, accept4, (int fd, struct sockaddr *from, socklen_t *room, int flags), (fd, from, room, flags))
 PLAIN(OPEN, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
 PLAIN(OPEN, int, socketpair, (int domain, int type, int protocol, int ret[2]), (domain, type, protocol, ret))
 PLAIN(OPEN, int, epoll_create1, (int flags), (flags))
-PLAIN(OPEN, int, epoll_ctl, (int fd, int what, int on, struct epoll_event *event), (fd, what, on, event))
+PLAIN(WATCH, int, epoll_ctl, (int fd, int what, int on, struct epoll_event *event), (fd, what, on, event))
 PLAIN(OPEN, int, eventfd, (unsigned value, int flags), (value, flags))
 PLAIN(OPEN, int, pipe2, (int ret[2], int flags), (ret, flags))
 PLAIN(OPEN, int, memfd_create, (const char *name, unsigned flags), (name, flags))
@@ -305,6 +308,31 @@ PLAIN(WAIT, int, epoll_pwait, (int fd, struct epoll_event *events, int room, int
 struct pollfd;
 int poll(struct pollfd *fds, unsigned long count, int ms);
 PLAIN(WAIT, int, poll, (struct pollfd *fds, unsigned long count, int ms), (fds, count, ms))
+
+/* ---- the wall clock: set by somebody while the program runs. Time that only goes on is left alone. */
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    int result = NEXT(clock_gettime)(clock, ret);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        ret->tv_sec += control->skew_s;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict ret, void *restrict zone)
+{
+    int result = NEXT(gettimeofday)(ret, zone);
+    ret->tv_sec += control->skew_s;
+    return result;
+}
+
+time_t time(time_t *ret)
+{
+    time_t now = NEXT(time)(NULL) + control->skew_s;
+    if (ret)
+        *ret = now;
+    return now;
+}
 
 void *mmap64(void *at, size_t count, int protection, int flags, int fd, off64_t offset)
 {

@@ -24,22 +24,22 @@ import unittest
 
 from scorecard import BUILD
 from rivulet_server import PROGRAM, Answer, Rivulet, image
-from survival import LOST, Brittle, Mortal, blobs_on_disk, check_server, jpeg
+from survival import LOST, Brittle, Mortal, Story, blobs_on_disk, check_server, jpeg
 
 LIBRARY = os.path.join(BUILD, 'tests', 'faults.so')
-CLASSES = ('alloc', 'write-file', 'write-socket', 'read-file', 'read-socket', 'sync', 'open', 'name', 'start', 'map', 'stat', 'wait', 'write-other', 'read-other')
-ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER = range(len(CLASSES))
+CLASSES = ('alloc', 'write-file', 'write-socket', 'read-file', 'read-socket', 'sync', 'open', 'name', 'start', 'map', 'stat', 'wait', 'write-other', 'read-other', 'accept', 'watch')
+ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER, ACCEPT, WATCH = range(len(CLASSES))
 ALL = 1 << 62
 PATIENCE_S = 8            # a client that hears nothing for so long has been forgotten
 END_S = 15                # a job whose faults are over has ended by then
 PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 2, 'attempts': 4, 'backoff_ms': [5, 10]}]}
-ENDS_OF_MEMORY, ENDS_OF_THE_LOG, ENDS_OF_STARTS = 71, 70, 2
+ENDS_OF_MEMORY, ENDS_OF_THE_LOG, ENDS_OF_STARTS, ENDS_OF_LIBRARIES = 71, 70, 2, -6
 
 
 class Control:
     """The file that the library reads: struct control of faults.c."""
 
-    HEAD, PID, COUNTS, SPOT, SIZE = struct.Struct('<4I2Q'), 52, 56, 184, 184 + 4096
+    HEAD, PID, COUNTS, SKEW, SPOT, SIZE = struct.Struct('<4I2Q'), 52, 56, 184, 192, 192 + 4096
 
     def __init__(self, path):
         with open(path, 'wb') as file:
@@ -49,7 +49,8 @@ class Control:
 
     def arm(self, mask, first, last, error, piece):
         self.map[:self.PID - 4] = bytes(self.PID - 4)
-        self.map[self.COUNTS:] = bytes(self.SIZE - self.COUNTS)
+        self.map[self.COUNTS:self.SKEW] = bytes(self.SKEW - self.COUNTS)
+        self.map[self.SPOT:] = bytes(self.SIZE - self.SPOT)
         self.map[4:self.HEAD.size] = self.HEAD.pack(0, mask, error, piece, first, last)[4:]
         self.map[:4] = struct.pack('<I', 1)
 
@@ -66,6 +67,9 @@ class Control:
 
     def counts(self):
         return dict(zip(CLASSES, struct.unpack_from('<16Q', self.map, self.COUNTS)))
+
+    def skew(self, seconds):
+        self.map[self.SKEW:self.SPOT] = struct.pack('<q', seconds)
 
     def children(self, wanted):
         self.map[48:52] = struct.pack('<I', wanted)
@@ -99,6 +103,7 @@ class Faulty(Mortal):
     def start(self):
         if not self.control:
             self.prepare()
+        self.control.arm(0, 0, 0, 0, 0)     # nothing has failed yet
         self.control.disarm()
         super().start()
         self.told = self.size()
@@ -118,7 +123,8 @@ class Faulty(Mortal):
 
     def arm_now(self):
         """As the sweep has it; scenarios call this at their moment."""
-        self.arm(**self.plan)
+        self.arm(**{name: value for name, value in self.plan.items() if name != 'strict'})
+        self.witness.strict = self.plan.get('strict', False)
 
     def disarm(self):
         self.control.disarm()
@@ -195,7 +201,7 @@ class Witness:
         self.open, self.jobs, self.wrong, self.lost = [], {}, [], 0
         self.ends, self.answers, self.points = collections.Counter(), collections.Counter(), 0
         self.chance = random.Random(seed)
-        self.context = ''
+        self.context, self.strict, self.whole_log = '', False, True      # strict: what fails now must be seen by nobody
 
     def complain(self, sentence, server=None):
         spot = spot_text(server.control.spot()) if server else ''
@@ -210,8 +216,10 @@ class Witness:
             return act(*arguments)
         except TimeoutError:
             self.complain('a client waited in vain', arguments[0])
-        except LOST:
+        except LOST as trouble:
             self.answers['lost'] += 1
+            if self.strict:
+                self.complain(f'a client lost its wire: {trouble!r}', arguments[0])
         except json.JSONDecodeError:
             self.complain('an answer was cut off and looked whole', arguments[0])
         return None
@@ -221,7 +229,7 @@ class Witness:
         self.answers[answer.status] += 1
         if answer.status >= 400:
             problem = json.loads(answer.body())
-            if answer.status not in (429, 500, 503, 507, 413, 404) or not (problem.get('detail') or problem.get('title') or problem.get('error')):
+            if self.strict or answer.status not in (429, 500, 503, 507, 413, 404) or not (problem.get('detail') or problem.get('title') or problem.get('error')):
                 self.complain(f'an answer of {answer.status}: {problem}', server)
         return answer.status < 400
 
@@ -278,8 +286,10 @@ class Witness:
 
     def fate(self, server, status, said):
         self.ends[status] += 1
+        if self.strict:
+            self.complain(f'the server ended with {status}: {said[-300:]!r}', server)
         lines = [line for line in said.splitlines() if line.strip()]
-        good = {ENDS_OF_MEMORY: 'out of memory', ENDS_OF_THE_LOG: 'the process ends', ENDS_OF_STARTS: 'rivulet serve: '}
+        good = {ENDS_OF_MEMORY: 'out of memory', ENDS_OF_THE_LOG: 'the process ends', ENDS_OF_STARTS: 'rivulet serve: ', ENDS_OF_LIBRARIES: 'rivulet: ended by itself'}
         if status not in good:
             self.complain(f'the server ended with {status}: {said[-300:]!r}', server)
         elif not any(good[status] in line for line in lines):
@@ -324,6 +334,15 @@ class Witness:
         assert stream.status == 200, stream.status
         return b''.join(frame.raw + b'\n\n' for frame in stream.frames())
 
+    @staticmethod
+    def stories_of(case, server):
+        """The same of a log from which jobs were removed."""
+        by_job = collections.defaultdict(list)
+        for row in server.rows('SELECT pos, job, seq, epoch, kind, item, attempt, body FROM event ORDER BY pos'):
+            by_job[row[1]].append(row)
+        stories = [Story(case, rows) for rows in by_job.values()]
+        return {story.id: story for story in stories}
+
     def end_open_jobs(self, server):
         """Those of which no client ever heard the name."""
         until = time.monotonic() + END_S
@@ -345,7 +364,7 @@ class Witness:
         case = unittest.TestCase()
         case.maxDiff = None
         try:
-            stories = check_server(case, server)
+            stories = check_server(case, server) if self.whole_log else self.stories_of(case, server)
         except AssertionError as trouble:
             self.complain(f'the log: {trouble}'[:1500])
             return {}
@@ -381,7 +400,8 @@ class Sweep:
 
     def __init__(self, witness, scenario, ready=None, children=False, **settings):
         self.witness, self.scenario, self.name = witness, scenario, scenario.__name__
-        self.server = Faulty(children=children, **settings)
+        witness.whole_log = self.name != 'forget'
+        self.server, self.ready = Faulty(children=children, **settings), ready
         witness.jobs = {}
         if ready:
             ready(self.server, witness)
@@ -391,14 +411,14 @@ class Sweep:
         if server.alive():
             server.kill()
         server.start()
-        server.plan = plan
+        server.plan, server.witness = plan, self.witness
         self.witness.tries(self.scenario, server, self.witness)
         server.disarm()
 
     def count(self, classes):
-        """How many calls of the classes there are."""
-        self.again('nothing fails', classes=classes, first=ALL)
-        seen = self.server.control.seen
+        """How many calls of the class there are; of None how many of each."""
+        self.again('nothing fails', classes=[] if classes is None else classes, first=ALL)
+        seen = self.server.control.seen if classes is not None else self.server.control.counts()
         self.witness.settle(self.server)
         return seen
 
