@@ -18,7 +18,7 @@ PREFIX ?= /usr/local
 # Only the last line of what passes, everything of what fails.
 told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
 
-.PHONY: install deb help build quick check trust demo sim fuzz bench unit samples asan tsan clang clean
+.PHONY: install deb help build quick check trust cover demo sim fuzz bench unit samples asan tsan clang clean
 
 help:       ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
@@ -51,6 +51,9 @@ check:          ## everything, with a table and `N passed, N failed` at the end;
 
 trust: build    ## the scorecard of docs/TRUST.md, under an hour; PART=NAME for one, WRITE=1 to put the figures into the paper
 	@RIVULET_BUILD=$(B) python3 tools/trust.py $(if $(WRITE),--write) $(PART)
+
+cover:          ## how much of the core, the parsers and the fence the tests go through (needs gcovr); ALL=1 lists every missed branch
+	@python3 tools/cover.py $(if $(ALL),--all)
 
 demo: build     ## the sample screenshots, then a pipeline file on recorded answers, results as they come
 	@python3 tools/demo.py $(B)/rivulet
