@@ -1,5 +1,6 @@
 /* Real children: build/tests/test-worker, which is the worker that the program is, or a rogue one by the name of its stage. */
 #include "engine/workers.h"
+#include "engine/workers_own.h"
 
 #include "base/limits.h"
 #include "base/mem.h"
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -302,7 +304,8 @@ TEST(what_a_stopped_task_had_said_is_offered_as_late)
     open_crew(1, "noop", NULL);
     UNTIL(workers_ready(seen.crew));
     start_item(0, "{}", -1, 10000000);
-    usleep(100000);      /* its outcome lies in the socket, and nobody has looked */
+    struct pollfd said = {.fd = ((struct workers *)seen.crew)->slots[0].socket, .events = POLLIN};
+    CHECK_INT(poll(&said, 1, 20000), 1);      /* its outcome lies in the socket, and nobody has looked */
     seen.crew->ops->stop(seen.crew, (struct token){1, 0, 1, 5}, true);
     UNTIL(seen.lates);
     UNTIL(seen.crew->ops->slots_free(seen.crew));
