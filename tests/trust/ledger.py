@@ -77,6 +77,11 @@ def strays(server):
     return found
 
 
+def events_of(text):
+    """Frames without comments, heartbeats and the first `retry:`, which are no part of what is replayed."""
+    return b''.join(part + b'\n\n' for part in text.split(b'\n\n') if part.startswith(b'event: ') and not part.startswith(b'event: heartbeat'))
+
+
 class Batch:
     """Items and what each has to come to."""
 
@@ -406,9 +411,11 @@ class Ledger:
                 found += 1
                 card.note(f'the {follower.face} stream of {follower.job} has {len(replays[which][1])} ids, its reader saw {len(follower.ids)}')
         for job, content in self.whole.items():
-            if not replay(self.server, job, 'seed')[0].startswith(content[:content.rindex(b'\nid: ')]):
+            seen, there = events_of(content), events_of(replay(self.server, job, 'seed')[0])
+            if seen != there:
                 found += 1
-                card.note(f'the answer of {job} was other than its replay')
+                at = len(os.path.commonprefix([seen, there]))
+                card.note(f'the answer of {job} is other than its replay from byte {at} on: {seen[at:at + 200]}, {there[at:at + 200]}')
         return found
 
     def other_documents(self, card, rows, ids):

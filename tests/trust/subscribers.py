@@ -13,6 +13,7 @@ import sys
 import time
 
 from scorecard import BUILD, Scorecard
+from ledger import events_of
 from rivulet_server import Rivulet
 
 READERS, READERS_QUICK = 10000, 500
@@ -52,11 +53,6 @@ class Dead:
         ids = list(re.finditer(rb'\nid: (\S+)\n\n', frames))
         frames = frames[:ids[-1].end()] if ids else b''
         return events_of(frames), ids[-1].group(1).decode() if ids else None
-
-
-def events_of(text):
-    """Without comments, heartbeats and the first `retry:`."""
-    return b''.join(part + b'\n\n' for part in text.split(b'\n\n') if part.startswith(b'event: ') and not part.startswith(b'event: heartbeat'))
 
 
 def closed(server):
