@@ -244,8 +244,7 @@ static void put_body(struct buf *buf, const struct event *event)
     case EVENT_JOB_ENDED: put_ended(buf, event); break;
     case EVENT_RECORD_DONE: put_record_done(buf, event); break;
     case EVENT_RECORD_FAILED: put_record_failed(buf, event); break;
-    case EVENT_NONE:
-    case EVENT_KINDS_COUNT: assert(!"an event without a kind");
+    case EVENT_NONE: case EVENT_KINDS_COUNT: assert(!"an event without a kind");
     }
 }
 

@@ -376,11 +376,9 @@ static void apply_item(struct job *job, const struct event *event)
         item->interrupts = 0;
         take_record(job, event);
         break;
-    case EVENT_RECORD_FAILED:
+    default:    /* EVENT_RECORD_FAILED: check_item() lets no other pass */
         item->interrupts = 0;
         *(event->record_failed.dropped ? &job->records.dropped : &job->records.failed) += 1;
-        break;
-    default:
         break;
     }
 }
