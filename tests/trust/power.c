@@ -289,13 +289,13 @@ static const char *judge(const struct ending *ending, struct share *share)
     share->retried += journal->retried;
     if (ending->status < 0)
         return "it hangs";
-    if (code == 5 && opening)
+    if (code == 5 && (opening || stopping))
         return NULL;               /* the log could not be made one of an earlier format: not what is tried here */
     if (code != 0 && code != EXIT_LOG && code != EXIT_REFUSED)
         return "it ended otherwise than it should";
     if (code == EXIT_LOG && !strstr(ending->words, "start it again to recover"))
         return "it ended without its sentence";
-    if (code == EXIT_REFUSED && (!opening || !strchr(ending->words, '.')))
+    if (code == EXIT_REFUSED && (!(opening || stopping) || !strchr(ending->words, '.')))
         return "it was not opened, and there is no sentence that says why";
     if (pattern.error == ENOSPC && code == EXIT_LOG)
         return "a full disk ended the process";

@@ -262,8 +262,8 @@ static void remove_old(void)
 
 static void go_back_to_format(int format)
 {
-    static const char to_1[] = "DROP TABLE idem; DROP TABLE reader; DROP TABLE cache; PRAGMA user_version=1;";
-    static const char to_2[] = "DROP TABLE reader; DROP TABLE cache; PRAGMA user_version=2;";
+    static const char to_1[] = "BEGIN; DROP TABLE idem; DROP TABLE reader; DROP TABLE cache; PRAGMA user_version=1; COMMIT";
+    static const char to_2[] = "BEGIN; DROP TABLE reader; DROP TABLE cache; PRAGMA user_version=2; COMMIT";
     char path[PATH_ROOM];
     sqlite3 *db;
     begin(PHASE_NONE);
