@@ -24,8 +24,8 @@ PYTHON = sys.executable
 SUITES = [
     ('layers',   30, '{python} tools/layers.py'),
     ('style',    30, '{python} tools/style.py'),
-    ('tools',   120, '{python} tests/run.py tools'),
     ('build',   600, 'make build J={jobs} && echo "1 passed, 0 failed"'),
+    ('tools',   120, '{python} tests/run.py tools'),
     ('unit',    300, 'build/unit'),
     ('golden',   60, 'build/golden tests/golden'),
     ('sim',     600, 'build/sim --seeds 2000'),
