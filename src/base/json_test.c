@@ -127,3 +127,13 @@ TEST(depth_has_its_limit)
     CHECK(!json_parse((struct bytes){text, sizeof text}, &problem));
     CHECK(strstr(problem.text, "deeper than 32"));
 }
+
+TEST(what_is_too_long_or_no_number_is_said_without_reading_it)
+{
+    struct problem problem = {0};
+    struct buf buf BUF_OWNED;
+    CHECK(!json_parse((struct bytes){"1", INT32_MAX}, &problem) && strstr(problem.text, "too long"));
+    buf_init(&buf, 100);
+    json_real(&buf, 0.0 / 0.0);
+    CHECK_TEXT(buf_z(&buf), "null");
+}

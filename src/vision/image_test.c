@@ -186,3 +186,32 @@ TEST(shrinking_keeps_the_mean)
     CHECK(is_red(&small, 5, 5) && !is_red(&small, 25, 5));
     CHECK_INT(image_at(&small, 25, 15)[2], 255);
 }
+
+/* A header that says so, or the sentence that it gets. */
+static const char *head_of(struct bytes file, struct image_head *head)
+{
+    static struct problem problem;
+    problem = (struct problem){0};
+    return image_read_head(file, PIXELS_MAX, head, &problem) < 0 ? problem.text : "";
+}
+
+TEST(headers_are_walked_with_care)
+{
+    struct image_head head;
+    CHECK(strstr(head_of(BYTES("\0\0\0\x18" "ftypheic" "\0\0\0\0"), &head), "HEIC"));
+    CHECK(strstr(head_of(BYTES("\x01\x02"), &head), "something else"));
+    CHECK(strstr(head_of(BYTES("hello, this is just a text that goes on for more than sixty-four bytes, as texts do"), &head), "text"));
+    CHECK_TEXT(head_of(BYTES("\xff\xd8\xff\xff\xff\xc0\0\x11\x08\0\x05\0\x06\x03\0\0\0\0\0\0\0\0\0"), &head), "");
+    CHECK(head.width == 6 && head.height == 5);
+    CHECK_TEXT(head_of(BYTES("\xff\xd8\xff\xc4\0\x02\xff\xc8\0\x02\xff\xcc\0\x02\xff\xcf\0\x11\x08\0\x05\0\x06\x03\0\0\0\0\0\0\0\0\0"), &head), "");
+    CHECK(*head_of(BYTES("\xff\xd8\xff\xe0\0\x01 "), &head));
+    CHECK(*head_of(BYTES("\xff\xd8\xff\xd9\0\x04  "), &head));
+    CHECK(*head_of(BYTES("\xff\xd8\xff\xda\0\x04  "), &head));
+    CHECK(*head_of(BYTES("\xff\xd8\xff\xe0\0\x04  x"), &head));
+    CHECK(strstr(head_of(BYTES("\xff\xd8\xff\xc0\0\x11\x08\0\0\0\x06\x03\0\0\0\0\0\0\0\0\0"), &head), "damaged"));
+    CHECK(strstr(head_of(BYTES("\xff\xd8\xff\xc0\0\x11\x08\0\x05\0\0\x03\0\0\0\0\0\0\0\0\0"), &head), "damaged"));
+    CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\xff\xff\xff\xff\xff\xff\xff\xff\x08\x02\0\0\0 crc"), &head));
+    CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0cIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0 crc"), &head));
+    CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0dIDAT\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0 crc"), &head));
+    CHECK(*head_of(BYTES("RIFF\x10\0\0\0WEBPVP8 "), &head));
+}
