@@ -200,3 +200,36 @@ TEST(a_sharp_in_a_plain_program_is_explained)
 {
     check_mistake(HEAD "  - jq: .a | test(\"x # y\")\n", 3, 9, "begins a comment");
 }
+
+/* Where it is told is tried above; here only that it is. */
+TEST_SLOW(each_other_mistake_has_its_sentence)
+{
+    static const char *const bad[][2] = {
+        {HEAD "  - jq: .\n    else: .b\n", "\"else\" needs a \"when\""}, {"pipeline: p\nstages: noop\n", "a list of at least one stage"},
+        {"pipeline: p\nstages: []\n", "a list of at least one stage"}, {"pipeline: p\nin_flight: 3\nbatch: {by: .g, size: 2, in_flight: 3}\nstages: [noop]\n", "in \"batch\" already"},
+        {"pipeline: p\nparams: {a: {default: 1}}\nstages: [noop]\n", "A parameter needs a \"type\""},
+        {"pipeline: p\nparams: {a: {type: integer, required: true, default: 1}}\nstages: [noop]\n", "needs no default"},
+        {"pipeline: p\nparams: [a]\nstages: [noop]\n", "params"}, {HEAD "  - http: 5\n", "must be a mapping"},
+        {HEAD "  - http: {get: 'https://h', post: 'https://h'}\n", "a second one"}, {HEAD "  - jq: .\n    resource: {a: 1, b: 1, c: 1, d: 1, e: 1}\n", "at most 4 names"},
+        {HEAD "  - jq: .\n    resource: {a: 0}\n", "a"}, {HEAD "  - jq: .\n    resource: [a]\n", "resource"},
+        {HEAD "  - jq: .\n    retry: {attempts: [1]}\n", "attempts"}, {HEAD "  - jq: .\n    retry: {attempts: 1000}\n", "attempts"},
+        {HEAD "  - http: {get: 'https://h'}\n    retry: {on: nothing}\n", "on"}, {HEAD "  - http: {get: 'https://h'}\n    retry: {backoff: [1]}\n", "backoff"},
+        {HEAD "  - exec: []\n", "exec"}, {HEAD "  - exec: {a: b}\n", "exec"}, {HEAD "  - jq: [a]\n", "jq"},
+        {HEAD "  - llm: {prompt: x, model: !env 'a-b'}\n", "!env takes the NAME"}, {HEAD "  - http: {get: 'https://h', headers: [a]}\n", "headers"},
+        {"pipeline: p\ndeadline: [1]\nstages: [noop]\n", "deadline"}, {"pipeline: p\nmax_cost: lots\nstages: [noop]\n", "max_cost"},
+        {HEAD "  - http: {get: 'https://h'}\n    rate: {requests: [1]}\n", "requests"}, {HEAD "  - http: {get: 'https://h'}\n    rate: 5\n", "rate"},
+        {HEAD "  - llm: {prompt: x, key: !env K, schema: {a: nonsense}}\n", "a"}, {HEAD "  - llm: {prompt: x, key: !env K, schema: [1]}\n", "schema"},
+        {HEAD "  - jq: !file\n", "file"}, {HEAD "  - jq: !file nowhere.jq\n", "nowhere.jq"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct mistakes mistakes = {0};
+        struct buf text BUF_OWNED, told BUF_OWNED;
+        buf_init(&text, 65536);
+        buf_init(&told, 65536);
+        bool well = compile_pipeline("a.yaml", bytes_of(bad[i][0]), &mistakes, &text);
+        mistakes_print(&mistakes, &told);
+        test_note("%s: %s", bad[i][0], buf_z(&told));
+        CHECK(!well && mistakes.count && strstr(buf_z(&told), bad[i][1]));
+        mistakes_done(&mistakes);
+    }
+}

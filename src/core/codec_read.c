@@ -69,9 +69,7 @@ static struct bytes next_element(struct bytes *array)
         } else if (c == '{' || c == '[') {
             depth++;
         } else if (c == '}' || c == ']') {
-            if (!depth)
-                break;
-            depth--;
+            depth -= depth > 0;    /* the text may be damaged */
         } else if (c == ',' && !depth) {
             break;
         }

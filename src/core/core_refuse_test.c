@@ -206,7 +206,8 @@ TEST(a_damaged_row_names_its_field)
 
 TEST(items_by_themselves_are_read_or_refused)
 {
-    static const char *const bodies[] = {"{}", "{\"items\":1}", "{\"items\":[1]}", "{\"items\":[\"a\\\\\"]}", "{\"items\":[1}]}"};
+    static const char *const bodies[] = {"{}", "{\"items\":1}", "{\"items\":[1]}", "{\"items\":[\"a\\\\\"]}", "{\"items\":[1}]}",
+                                         "{\"items\":[\"\\xx", "{\"items\":[\"\\x", "{\"items\":[1]]}"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct row *row = row_new(bytes_of(bodies[i]));
         test_note("%s", bodies[i]);

@@ -134,3 +134,10 @@ TEST(names_of_this_machine)
     for (size_t i = 0; i < sizeof NO / sizeof *NO; i++)
         CHECK(!http_host_is_loopback(bytes_of(NO[i])));
 }
+
+TEST(methods_have_names_and_a_head_has_a_request_line)
+{
+    CHECK_TEXT(http_method_name(HTTP_POST), "POST");
+    CHECK_INT(TAKE("\r\n\r\n"), 400);
+    CHECK(problem_is(&problem));
+}

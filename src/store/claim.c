@@ -274,8 +274,7 @@ static bool refresh(struct spot *spot)
     }
     if (!list_empty(&spot->ready))
         return true;
-    if (!live->owner)
-        live->owner = owner_of(store, bytes_of(live->job->owner));
+    assert(live->owner);    /* usage_note() has found it, behind the first event or when the job was opened */
     struct line *line = &live->owner->lines[room_at(spot)];
     if (list_empty(&line->ready))
         join_owners(&store->owners[room_at(spot)], line);
