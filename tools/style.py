@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Looks for what the project's C never does: banned functions, asserts switched off, a header without `#pragma once`.
+"""Looks for what the project's C never does: banned functions, asserts switched off, a header without `#pragma once`,
+a buffer that is let go before it is set.
 
 Usage: tools/style.py [FOLDER]... (src, tests, bench by default). The last line is `N passed, N failed`, in files. Files above 600 lines and
 functions above 70 are told as warnings: look at them, they need not be wrong.
@@ -37,6 +38,19 @@ def long_functions(code):
             opened = None
 
 
+def left_before_set(code):
+    """(line, name) of each `struct buf NAME BUF_OWNED;` that a return may leave, and so free, before anything has set it."""
+    lines = code.split('\n')
+    for number, line in enumerate(lines, 1):
+        for name in re.findall(r'(\w+) BUF_OWNED[;,]', line):
+            for behind in lines[number:]:
+                if re.search(rf'&{name}\b', behind) or behind.startswith('}'):
+                    break
+                if re.search(r'\b(return|goto)\b', behind):
+                    yield number, name
+                    break
+
+
 def look_at(path, shown):
     """(failures, warnings) of one file, as sentences."""
     with open(path, encoding='utf-8') as file:
@@ -53,6 +67,7 @@ def look_at(path, shown):
     lines = text.count('\n')
     if lines > FILE_LINES_MAX:
         warnings.append(f'{shown}: {lines} lines')
+    failures += [f'{shown}:{number}: {name} may be let go before it is set' for number, name in left_before_set(code)]
     warnings += [f'{shown}:{number}: a function of {length} lines' for number, length in long_functions(code)]
     return failures, warnings
 

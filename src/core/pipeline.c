@@ -343,9 +343,9 @@ struct sha pipeline_row_name(const struct pipeline *pipeline, struct json_object
 {
     static const char *const parts[] = {"base", "start", "fetch"};
     struct buf text BUF_OWNED;
+    buf_init(&text, 2 * LIMIT_BODY_BYTES);
     if (!key)
         return (struct sha){0};
-    buf_init(&text, 2 * LIMIT_BODY_BYTES);
     buf_add(&text, pipeline->name, strlen(pipeline->name) + 1);
     buf_put(&text, pipeline_stage_name(stage));
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {

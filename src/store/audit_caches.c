@@ -240,9 +240,9 @@ static int write_row(struct look *look, const struct job *job)
 {
     sqlite3_stmt *stmt;
     struct buf fold BUF_OWNED;
+    write_fold(job, &fold);
     if (sqlite3_prepare_v2(look->db, "INSERT INTO job VALUES (?,?,?,?,?,?,?,?)", -1, &stmt, NULL) != SQLITE_OK)
         return look_failed(look);
-    write_fold(job, &fold);
     sqlite3_bind_int64(stmt, 1, job->job);
     bind_text(stmt, 2, job->id);
     bind_text(stmt, 3, job->owner);

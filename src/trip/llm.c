@@ -267,6 +267,7 @@ static void begin(struct step *step)
 {
     struct llm *llm = (struct llm *)step;
     struct buf programs BUF_OWNED;
+    buf_init(&programs, LIMIT_BODY_BYTES);
     llm->with = json_get(step->stage, "with");
     llm->api = llm_api_find(json_get(llm->with, "api") ? json_get_bytes(llm->with, "api") : BYTES("openai"));
     llm->repairs = json_get_int(llm->with, "repair", REPAIRS);
@@ -274,7 +275,6 @@ static void begin(struct step *step)
         step_fail(step, "validation", false, 0, "There is no API \"%.*s\".", BYTES_ARG(json_get_bytes(llm->with, "api")));
         return;
     }
-    buf_init(&programs, LIMIT_BODY_BYTES);
     json_open(&programs, '{');
     json_put_bytes(&programs, "prompt", json_get_bytes(llm->with, "prompt"));
     if (json_get(llm->with, "system"))
