@@ -4,7 +4,7 @@
 #pragma once
 
 /* The store. */
-#define LIMIT_FIRM_BYTES (1024 * 1024)             /* bytes of a block that libraries must get, or the process ends; larger ones may be refused, and are looked at */
+#define LIMIT_FIRM_BYTES (256 * 1024)              /* bytes of a block that libraries must get, or the process ends; larger ones may be refused, and are looked at */
 #define LIMIT_READ_ROWS 256                        /* rows in one answer of the log; longer read transactions would stop the WAL from being reset */
 #define LIMIT_READ_BYTES (256 * 1024)              /* bytes of event bodies in one such answer, for the same reason; at least one row is given */
 #define LIMIT_COMMIT_EVENTS 1024                   /* events in one commit: bounds the time until the first of them is durable */
@@ -112,6 +112,7 @@
 #define LIMIT_HTTP_CONNECTIONS 12000               /* open at a time: 10,000 subscribers and room; never more than descriptors allow */
 #define LIMIT_HTTP_ADDRESS_PERCENT 50              /* of all connections, for one address; loopback, where proxies live, is not counted */
 #define LIMIT_HTTP_FILES_LEFT 256                  /* descriptors that connections leave to the rest of the program */
+#define LIMIT_HTTP_FILES_LEAST 96                  /* … and the fewest, where there are hardly any: a server at rest has 45 open */
 #define LIMIT_HTTP_READ_BYTES (64 * 1024)          /* bytes of one read from a socket, and the most that a paused body holds back */
 #define LIMIT_HTTP_READS 4                         /* reads of one connection before the others have their turn */
 #define LIMIT_HTTP_IDLE_US 75000000LL              /* keep-alive without a request: above the 60 s after which proxies let go */

@@ -157,9 +157,20 @@ static void look_at_address(struct http_server *server)
     server->check_host = loopback && !server->settings.any_host;
 }
 
+enum { HTTP_CONNECTIONS_LEAST = 8 };
+
 static int64_t or_else(int64_t value, int64_t fallback)
 {
     return value ? value : fallback;
+}
+
+/* How many connections a small number of descriptors allows. The rest of the program has its share first. */
+static int connections_of(int files)
+{
+    if (files > 2 * LIMIT_HTTP_FILES_LEFT)
+        return files - LIMIT_HTTP_FILES_LEFT;
+    int most = files - LIMIT_HTTP_FILES_LEAST;
+    return most < HTTP_CONNECTIONS_LEAST ? HTTP_CONNECTIONS_LEAST : most < files / 2 ? most : files / 2;
 }
 
 static void fill_settings(struct http_settings *settings)
@@ -175,8 +186,7 @@ static void fill_settings(struct http_settings *settings)
     settings->stall_us = or_else(settings->stall_us, LIMIT_STREAM_STALL_US);
     settings->discard_us = or_else(settings->discard_us, LIMIT_HTTP_DISCARD_US);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < (rlim_t)settings->connections_max + LIMIT_HTTP_FILES_LEFT)
-        settings->connections_max = files.rlim_cur > 2 * LIMIT_HTTP_FILES_LEFT ? (int)files.rlim_cur - LIMIT_HTTP_FILES_LEFT
-                                                                              : (int)files.rlim_cur / 2;
+        settings->connections_max = connections_of((int)files.rlim_cur);
 }
 
 static void server_free(struct http_server *server)

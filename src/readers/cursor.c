@@ -46,8 +46,10 @@ static int read_all(struct blob_fetch *fetch, int fd)
     buf_clear(&fetch->content);
     if (fstat(fd, &about))
         return -errno;
-    if (about.st_size > LIMIT_SEED_RESULT_BYTES || !buf_reserve(&fetch->content, (size_t)about.st_size))
+    if (about.st_size > LIMIT_SEED_RESULT_BYTES)
         return -EFBIG;
+    if (!buf_reserve(&fetch->content, (size_t)about.st_size))
+        return -ENOMEM;
     while (fetch->content.count < (size_t)about.st_size) {
         ssize_t count = read(fd, fetch->content.at + fetch->content.count, (size_t)about.st_size - fetch->content.count);
         if (count == 0)

@@ -46,6 +46,7 @@ struct control {
     uint32_t children, pid;               /* pid: who counts */
     _Atomic uint64_t counts[16];          /* of each class */
     _Atomic int64_t skew_s;               /* the wall clock is so far ahead, armed or not */
+    uint64_t least;                       /* allocations below so many bytes are left alone */
     char spot[4096];                      /* where the first failure was: lines `object+offset` */
 };
 
@@ -139,14 +140,19 @@ static void *out_of_memory(void)
     return NULL;
 }
 
-void *malloc(size_t size) { return fails(ALLOC, "malloc") ? out_of_memory() : __libc_malloc(size); }
-void *calloc(size_t count, size_t size) { return fails(ALLOC, "calloc") ? out_of_memory() : __libc_calloc(count, size); }
-void *realloc(void *old, size_t size) { return fails(ALLOC, "realloc") ? out_of_memory() : __libc_realloc(old, size); }
-void *memalign(size_t alignment, size_t size) { return fails(ALLOC, "memalign") ? out_of_memory() : __libc_memalign(alignment, size); }
-void *aligned_alloc(size_t alignment, size_t size) { return fails(ALLOC, "aligned_alloc") ? out_of_memory() : __libc_memalign(alignment, size); }
+static bool none_left(size_t size, const char *name)
+{
+    return size >= control->least && fails(ALLOC, name);
+}
+
+void *malloc(size_t size) { return none_left(size, "malloc") ? out_of_memory() : __libc_malloc(size); }
+void *calloc(size_t count, size_t size) { return none_left(count * size, "calloc") ? out_of_memory() : __libc_calloc(count, size); }
+void *realloc(void *old, size_t size) { return none_left(size, "realloc") ? out_of_memory() : __libc_realloc(old, size); }
+void *memalign(size_t alignment, size_t size) { return none_left(size, "memalign") ? out_of_memory() : __libc_memalign(alignment, size); }
+void *aligned_alloc(size_t alignment, size_t size) { return none_left(size, "aligned_alloc") ? out_of_memory() : __libc_memalign(alignment, size); }
 int posix_memalign(void **ret, size_t alignment, size_t size)
 {
-    if (fails(ALLOC, "posix_memalign"))
+    if (none_left(size, "posix_memalign"))
         return ENOMEM;
     *ret = __libc_memalign(alignment, size);
     return *ret ? 0 : ENOMEM;

@@ -157,3 +157,23 @@ def many(server, witness):
     server.arm_now()
     if told:
         witness.read(told)
+
+
+def large(server, witness):
+    """Values, files and results of megabytes, and the pages that show them."""
+    server.arm_now()
+    value = 'x' * 3000000
+    body = json.dumps({'items': [{'value': {'n': value, 'noop': {'result': 'large'}}}]}).encode()
+    answer = server.ask('POST', '/v1/jobs?pipeline=noop', body, {'Content-Type': 'application/json', 'Prefer': 'wait=5'})
+    if witness.note(answer, server):
+        told = Told(json.loads(answer.body())['id'], 'job', [])
+        witness.jobs[told.job] = told
+        witness.open.append(told)
+    told = witness.submit(server, [image('x.jpg', content=jpeg(3000000)), image('y.jpg', pad=900000)], ['"bytes":3000000'])
+    if not told:
+        return
+    witness.read(told)
+    for path in ('/results', '/items/1/result', '?results=1'):
+        answer = server.get(f'/v1/jobs/{told.job}{path}')
+        if witness.note(answer, server):
+            answer.body()
