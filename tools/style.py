@@ -42,7 +42,8 @@ def left_before_set(code):
     """(line, name) of each `struct buf NAME BUF_OWNED;` that a return may leave, and so free, before anything has set it."""
     lines = code.split('\n')
     for number, line in enumerate(lines, 1):
-        for name in re.findall(r'(\w+) BUF_OWNED[;,]', line):
+        first = re.search(r'BUF_OWNED struct buf ([\w, ]+);', line)
+        for name in re.findall(r'(\w+) BUF_OWNED[;,]', line) + (first.group(1).split(', ') if first else []):
             for behind in lines[number:]:
                 if re.search(rf'&{name}\b', behind) or behind.startswith('}'):
                     break

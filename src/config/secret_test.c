@@ -33,7 +33,7 @@ static char *put(const char *name, const char *content, size_t count, mode_t mod
 
 static void end(void)
 {
-    static const char *const names[] = {"own", NAME, "env_" NAME};
+    static const char *const names[] = {"own", NAME, ("env_" NAME)};
     char path[128];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

@@ -291,12 +291,13 @@ static void settle(struct errand *errand, const struct outcome *told)
 {
     struct claim next = {0};
     struct outcome asked = *told, *outcome = &asked;
-    JSON_OWNED struct json_object *stages = told->unsaid ? ask_on_error(&errand->claim, outcome) : NULL;
+    struct json_object *stages = told->unsaid ? ask_on_error(&errand->claim, outcome) : NULL;
     struct engine *engine = errand->engine;
     struct token token = errand->claim.token;
     count_leg(engine, errand);
     errand_end(errand);    /* before its word is heard: that may end the job, and what still runs for it is stopped then */
     int answer = store_finish(engine->options.store, token, outcome, &next);
+    json_object_put(stages);
     let_go(engine, outcome->blob, answer);
     if (answer == STORE_STEPPED)
         errand_begin(engine, &next);
