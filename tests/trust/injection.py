@@ -121,7 +121,8 @@ class Faulty(Mortal):
         self.told = self.size()
 
     def size(self):
-        return os.path.getsize(os.path.join(self.top, 'stderr'))
+        path = os.path.join(self.top, 'stderr')
+        return os.path.getsize(path) if os.path.exists(path) else 0
 
     def sentences(self):
         """What it said on standard error in this life."""
