@@ -9,15 +9,13 @@ all of it lies in build/check/SUITE.log. The last line sums everything up; the e
 """
 import argparse
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
-LINE = re.compile(r'^(\d+) passed, (\d+) failed$')
-SHOWN_LINES_MAX = 40
+import suite
+from suite import ROOT
+
 PYTHON = sys.executable
 
 # Name, seconds it may take, the command (a shell's words; {jobs} is how many compilers may run). Builds come before what they build.
@@ -45,36 +43,6 @@ SUITES = [
 ]
 
 
-def run(name, seconds_max, command, jobs, log):
-    """(passed, failed, note) of one suite; its output goes to the file `log`."""
-    command = command.format(python=PYTHON, jobs=jobs)
-    with open(log, 'wb') as output:
-        child = subprocess.Popen(['sh', '-c', command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                 start_new_session=True)
-        note = ''
-        try:
-            status = child.wait(seconds_max)
-        except subprocess.TimeoutExpired:
-            note = f'took longer than {seconds_max} s'
-            status = None
-        try:
-            os.killpg(child.pid, signal.SIGKILL)        # whatever it left behind
-        except ProcessLookupError:
-            pass
-        child.wait()
-    with open(log, encoding='utf-8', errors='replace') as output:
-        lines = output.read().splitlines()
-    match = LINE.match(lines[-1].strip()) if lines else None
-    passed, failed = (int(match.group(1)), int(match.group(2))) if match else (0, 0)
-    if not note and not match:
-        note = f'ended without its line (status {status})'
-    if not note and passed + failed == 0:
-        note = 'ran no test'
-    if not note and status != 0 and not failed:
-        note = f'exited with status {status}'
-    return passed, failed + (1 if note else 0), note
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('suites', nargs='*', metavar='SUITE')
@@ -85,7 +53,7 @@ def main():
         for name, seconds_max, command in SUITES:
             print(f'{name:10} {command.format(python="python3", jobs=options.jobs)}')
         return 0
-    known = [suite[0] for suite in SUITES]
+    known = [one[0] for one in SUITES]
     for name in options.suites:
         if name not in known:
             parser.error(f'there is no suite {name}; there are {", ".join(known)}')
@@ -101,12 +69,10 @@ def main():
             continue
         suite_began = time.monotonic()
         log = os.path.join(logs, name + '.log')
-        passed, failed, note = run(name, seconds_max, command, options.jobs, log)
+        lines, passed, failed, note = suite.run(command.format(python=PYTHON, jobs=options.jobs), seconds_max, log)
         print(f'{name:10} {passed:7} {failed:7} {time.monotonic() - suite_began:8.1f}{"  " + note if note else ""}', flush=True)
         if failed:
-            with open(log, encoding='utf-8', errors='replace') as output:
-                for line in output.read().splitlines()[-SHOWN_LINES_MAX:]:
-                    print(f'    | {line}', flush=True)
+            suite.show_end(lines)
         all_passed += passed
         all_failed += failed
     print(f'{"all":10} {all_passed:7} {all_failed:7} {time.monotonic() - began:8.1f}')

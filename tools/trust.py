@@ -11,18 +11,16 @@ import argparse
 import os
 import platform
 import re
-import signal
-import subprocess
 import sys
 import time
 
-ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+import suite
+from suite import ROOT
+
 BUILD = os.path.abspath(os.environ.get('RIVULET_BUILD') or os.path.join(ROOT, 'build'))
 PAPER = os.path.join(ROOT, 'docs', 'TRUST.md')
 ROW = re.compile(r'^trust: (?P<what>.*?) = (?P<value>.*?)(?: \(bar (?P<bar>[^()]*)\))?(?: (?P<verdict>held|MISSED))?$')
-LINE = re.compile(r'^(\d+) passed, (\d+) failed$')
 BEGIN, END = '<!-- figures of {}: made by make trust -->', '<!-- end of {} -->'
-SHOWN_LINES_MAX = 40
 QUICK_S = 120           # a quick part that takes longer than this hangs
 
 # Name, what it proves, seconds the whole of it may take, the command.
@@ -48,35 +46,6 @@ PARTS = [
 ]
 # Parts without a share of every check: nothing of them is quick.
 NOT_QUICK = {'cover'}
-
-
-def run(name, seconds_max, command, log):
-    """(rows, passed, failed, note)"""
-    with open(log, 'wb') as output:
-        child = subprocess.Popen(['sh', '-c', 'exec ' + command], cwd=ROOT, env={**os.environ, 'RIVULET_BUILD': BUILD},
-                                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        note, status = '', None
-        try:
-            status = child.wait(seconds_max)
-        except subprocess.TimeoutExpired:
-            note = f'took longer than {seconds_max} s'
-        try:
-            os.killpg(child.pid, signal.SIGKILL)        # whatever it left behind
-        except ProcessLookupError:
-            pass
-        child.wait()
-    with open(log, encoding='utf-8', errors='replace') as output:
-        lines = output.read().splitlines()
-    rows = [match for match in map(ROW.match, lines) if match]
-    last = LINE.match(lines[-1].strip()) if lines else None
-    passed, failed = (int(last.group(1)), int(last.group(2))) if last else (0, 0)
-    if not note and not last:
-        note = f'ended without its line (status {status})'
-    if not note and passed + failed == 0:
-        note = 'tested nothing'
-    if not note and status and not failed:
-        note = f'exited with status {status}'
-    return rows, passed, failed + bool(note), note
 
 
 def paper_rows(rows):
@@ -125,16 +94,16 @@ def main():
             continue
         part_began, log = time.monotonic(), os.path.join(logs, name + '.log')
         words = command.format(build=BUILD, python=sys.executable) + (' --quick' if options.quick else '') + (f' --seed {options.seed}' if options.seed is not None else '')
-        rows, passed, failed, note = run(name, QUICK_S if options.quick and name not in NOT_QUICK else seconds_max, words, log)
+        lines, passed, failed, note = suite.run('exec ' + words, QUICK_S if options.quick and name not in NOT_QUICK else seconds_max, log,
+                                                {**os.environ, 'RIVULET_BUILD': BUILD})
+        rows = [match for match in map(ROW.match, lines) if match]
         print(f'{name:12} {passed:4} held {failed:3} missed {time.monotonic() - part_began:7.1f} s  {proves}{": " + note if note else ""}', flush=True)
         if failed:
-            with open(log, encoding='utf-8', errors='replace') as output:
-                for line in output.read().splitlines()[-SHOWN_LINES_MAX:]:
-                    print(f'    | {line}', flush=True)
+            suite.show_end(lines)
         elif not options.quick:
             for row in rows:
                 print(f'    {row["what"]}: {row["value"]}{" (bar " + row["bar"] + ")" if row["bar"] else ""} {row["verdict"] or ""}', flush=True)
-        if options.write and not failed:
+        if options.write and not note:
             write(name, rows)
         all_passed += passed
         all_failed += failed
