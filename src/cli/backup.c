@@ -1,6 +1,7 @@
 /* `rivulet backup`: a data directory is copied while it is in use. */
 #include "store/backup.h"
 #include "cli/manual.h"
+#include "os/privilege.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ int command_backup(const struct command *command, int argc, char **argv)
         return command_refuse(command, &problem);
     }
     const char *dir = arguments.values[BACKUP_DATA] ? arguments.values[BACKUP_DATA] : getenv("RIVULET_DATA");
+    privilege_shut();      /* the copy is as private as what it is made of */
     if (backup_make(dir ? dir : "rivulet-data", arguments.words[0], &told, &problem)) {
         fprintf(stderr, "rivulet backup: %s\n", problem.text);
         return EXIT_SOME_FAILED;

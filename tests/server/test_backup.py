@@ -286,6 +286,7 @@ class Backup(Case):
         told = command('backup', '--data', folder, to)
         self.assertEqual(told.returncode, 0, told.stderr)
         self.assertRegex(told.stdout, r'5 jobs up to event \d+, \d+ stored files')
+        self.assertEqual([name for name in os.listdir(to) if os.stat(os.path.join(to, name)).st_mode & 0o077], [], 'others may read it')
         self.assertEqual([os.path.relpath(path, to) for path in blobs(to)], [os.path.relpath(path, folder) for path in blobs(folder)])
         self.assertEqual(caches(to), caches(folder))
         self.all_is_well(to)
