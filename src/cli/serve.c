@@ -284,12 +284,15 @@ static void raise_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* A library that gives up, or an assertion: whoever looks after the server reads one sentence at least. */
+/* A library that gives up, an assertion, or a service manager whose patience with a hanging loop has ended: whoever looks after the server reads one
+ * sentence at least. Then it ends, and whoever collects cores gets one; abort() would go on by itself, a signal from outside would not. */
 static void say_abort(int number)
 {
     static const char said[] = "rivulet: ended by itself (SIGABRT), because a part of it could not go on; start it again, and it goes on with what the log holds.\n";
     ssize_t told = write(STDERR_FILENO, said, sizeof said - 1);
-    (void)told;      /* abort() goes on when this returns: whoever collects cores gets one */
+    (void)told;
+    signal(number, SIG_DFL);
+    raise(number);
 }
 
 /* What has to hold between settings before anything is opened. */
