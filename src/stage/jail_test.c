@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char top[64], data[80], scratch[100], keys[80], work[80];
+static char top[64], data[80], scratch[100], keys[80], room[80];
 static char said[4096];
 
 static void put(const char *path)
@@ -20,7 +20,7 @@ static void put(const char *path)
     close(fd);
 }
 
-/* top/data with the log, top/keys, top/work. */
+/* top/data with the log, top/keys, top/room. */
 static void make_places(void)
 {
     snprintf(top, sizeof top, "/tmp/rivulet-test-XXXXXX");
@@ -28,8 +28,8 @@ static void make_places(void)
     snprintf(data, sizeof data, "%s/data", top);
     snprintf(scratch, sizeof scratch, "%s/scratch", data);
     snprintf(keys, sizeof keys, "%s/keys", top);
-    snprintf(work, sizeof work, "%s/work", top);
-    CHECK(!mkdir(data, 0700) && !mkdir(scratch, 0700) && !mkdir(work, 0700));
+    snprintf(room, sizeof room, "%s/room", top);
+    CHECK(!mkdir(data, 0700) && !mkdir(scratch, 0700) && !mkdir(room, 0700));
     char log[120];
     snprintf(log, sizeof log, "%s/log", data);
     put(log);
@@ -69,7 +69,7 @@ static void remove_places(void *state)
     char line[200];
     stage_kind_find(BYTES("exec"))->close(state);
     CHECK(access(scratch, F_OK) == 0 && rmdir(scratch) == 0);      /* nothing is left of any worker */
-    const char *const names[] = {"data/log", "data", "keys", "work/mine", "work", "new"};
+    const char *const names[] = {"data/log", "data", "keys", "room/mine", "room", "new"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(line, sizeof line, "%s/%s", top, names[i]);
         remove(line);
@@ -102,9 +102,9 @@ TEST_SLOW(a_program_writes_only_where_it_was_told_to)
     CHECK_TEXT(run(state, "mkdir $TMPDIR/a && echo hi > $TMPDIR/a/b && mv $TMPDIR/a/b $TMPDIR/c && cat $TMPDIR/c; chmod 0 $TMPDIR/a", NULL), "\"hi\\n\"");
     CHECK_TEXT(run(state, "ls -A $TMPDIR | wc -l; echo x > /dev/null", NULL), "\"0\\n\"");
     if (landlock_level()) {
-        CHECK_TEXT(run(state, "for f in $1/work/mine $1/new $1/keys $1/data/log /etc/mine /tmp/mine; do (echo x > $f) 2>/dev/null && echo $f; done; rm $1/keys 2>/dev/null; echo end", NULL),
+        CHECK_TEXT(run(state, "for f in $1/room/mine $1/new $1/keys $1/data/log /etc/mine /tmp/mine; do (echo x > $f) 2>/dev/null && echo $f; done; rm $1/keys 2>/dev/null; echo end", NULL),
                    "\"end\\n\"");
-        CHECK_TEXT(run(state, "(echo x > mine) && cat mine; (echo x > ../new) 2>/dev/null; cat ../data/log 2>/dev/null; echo end", work), "\"x\\nend\\n\"");
+        CHECK_TEXT(run(state, "(echo x > mine) && cat mine; (echo x > ../new) 2>/dev/null; cat ../data/log 2>/dev/null; echo end", room), "\"x\\nend\\n\"");
         /* A folder with the data in it is not given away by being named. */
         CHECK_TEXT(run(state, "(echo x > data/log) 2>/dev/null; (echo x > new) 2>/dev/null; cat data/log 2>/dev/null; echo end", top), "\"end\\n\"");
     }
