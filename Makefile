@@ -49,7 +49,7 @@ quick: build    ## in seconds: build, unit tests, layers, a few lives of the sim
 check:          ## everything, with a table and `N passed, N failed` at the end; S=SUITE for one suite
 	@python3 tools/check.py --jobs $(J) $(S)
 
-trust: build    ## the scorecard of docs/TRUST.md, an hour or more; PART=NAME for one, WRITE=1 to put the figures into the paper
+trust: build    ## the scorecard of docs/TRUST.md, up to an hour; PART=NAME for one, WRITE=1 to put the figures into the paper
 	@RIVULET_BUILD=$(B) python3 tools/trust.py $(if $(WRITE),--write) $(PART)
 
 cover:          ## how much of the core, the parsers and the fence the tests go through (needs gcovr); ALL=1 lists every missed branch
