@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+enum { LOCK_LOOK_US = 5000 };      /* between two tries for a lock */
+
 int file_sync_dir(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -128,14 +130,19 @@ int file_replace(const char *path, struct bytes content)
     return file_sync_dir(AT_FDCWD, parent);
 }
 
-int file_lock(const char *path)
+int file_lock(const char *path, int64_t patience_us)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), error = 0;
     if (fd < 0)
         return -errno;
-    if (!flock(fd, LOCK_EX | LOCK_NB))
-        return fd;
-    int error = errno;
+    for (int64_t waited_us = 0;; waited_us += LOCK_LOOK_US) {
+        if (!flock(fd, LOCK_EX | LOCK_NB))
+            return fd;
+        error = errno;
+        if (error != EWOULDBLOCK || waited_us >= patience_us)
+            break;
+        usleep(LOCK_LOOK_US);
+    }
     close(fd);
     return error == EWOULDBLOCK ? -EBUSY : -error;
 }

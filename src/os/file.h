@@ -21,8 +21,9 @@ int file_read(const char *path, struct buf *ret);
 int file_replace(const char *path, struct bytes content);
 
 /* Takes the lock that the file stands for, and makes the file when it is missing. The descriptor holds the lock until it is closed or
- * the process ends, in whatever way. -EBUSY: another process, or another descriptor of this one, has it. Never waits. */
-int file_lock(const char *path);
+ * the process ends, in whatever way. -EBUSY: another process, or another descriptor of this one, has it. It waits so long for it:
+ * who ends lets go of it last of all. */
+int file_lock(const char *path, int64_t patience_us);
 
 /* fstat by a call that takes no path, so that a process which may name no file can make it; -errno. Thread: any, it never waits. */
 struct stat;

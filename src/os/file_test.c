@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -64,14 +65,36 @@ TEST(directories_are_made_with_their_parents)
 TEST(a_lock_is_held_once_and_ends_with_its_descriptor)
 {
     in_new_dir();
-    int first = file_lock("lock");
+    int first = file_lock("lock", 0);
     CHECK(first >= 0);
-    CHECK_INT(file_lock("lock"), -EBUSY);
+    CHECK_INT(file_lock("lock", 0), -EBUSY);
     close(first);
-    int second = file_lock("lock");
+    int second = file_lock("lock", 0);
     CHECK(second >= 0);
     close(second);
-    CHECK(file_lock("no/lock") == -ENOENT);
+    CHECK(file_lock("no/lock", 0) == -ENOENT);
+    unlink("lock");
+    leave_dir();
+}
+
+static void *let_go_soon(void *fd)
+{
+    usleep(20000);
+    close(*(int *)fd);
+    return NULL;
+}
+
+TEST(a_lock_is_waited_for)
+{
+    pthread_t other;
+    in_new_dir();
+    int first = file_lock("lock", 0);
+    CHECK(!pthread_create(&other, NULL, let_go_soon, &first));
+    int second = file_lock("lock", 10000000);
+    CHECK(second >= 0);
+    pthread_join(other, NULL);
+    CHECK_INT(file_lock("lock", 10000), -EBUSY);
+    close(second);
     unlink("lock");
     leave_dir();
 }

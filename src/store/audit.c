@@ -1,5 +1,6 @@
 #include "store/audit_own.h"
 
+#include "base/limits.h"
 #include "base/mem.h"
 #include "os/file.h"
 
@@ -211,7 +212,7 @@ static int open_to_write(struct sqlite *s, struct look *look)
 {
     char *path = sqlite3_mprintf("%s/log.db", look->dir), *lock = sqlite3_mprintf("%s/lock", look->dir);
     int result = access(path, F_OK) ? problem_set(look->problem, "%s is not there.", path) : 0;
-    if (result == 0 && (s->lock_fd = file_lock(lock)) < 0)
+    if (result == 0 && (s->lock_fd = file_lock(lock, LIMIT_LOCK_US)) < 0)
         result = problem_set(look->problem, s->lock_fd == -EBUSY ? "The data directory %s is in use by a server: stop it first." : "%s/lock could not be taken.",
                              look->dir);
     sqlite3_free(path);

@@ -184,7 +184,7 @@ static int take_lock(struct sqlite *s, struct problem *problem)
     if (result < 0)
         return problem_set(problem, "The data directory %s could not be made: %s.", s->dir, strerror(-result));
     char *path = sqlite3_mprintf("%s/lock", s->dir);
-    s->lock_fd = path ? file_lock(path) : -ENOMEM;
+    s->lock_fd = path ? file_lock(path, LIMIT_LOCK_US) : -ENOMEM;
     sqlite3_free(path);
     if (s->lock_fd == -EBUSY)
         return problem_set(problem, "The data directory %s is in use by another process: stop it, or name another directory.", s->dir);

@@ -178,7 +178,7 @@ TEST(jobs_are_found_by_their_id)
     desk_done(&desk);
 }
 
-TEST(a_data_directory_is_held_by_one_log)
+TEST_SLOW(a_data_directory_is_held_by_one_log)
 {
     static struct desk second;
     desk_init(&desk);
