@@ -18,7 +18,7 @@ PREFIX ?= /usr/local
 # Only the last line of what passes, everything of what fails.
 told = { $(1) >$(B)/told.log 2>&1 && tail -n 1 $(B)/told.log; } || { cat $(B)/told.log; exit 1; }
 
-.PHONY: install deb help build quick check trust cover demo sim fuzz bench unit samples asan tsan clang clean
+.PHONY: install deb help build quick check trust cover demo sim fuzz bench unit samples asan tsan sanitize clang clean
 
 help:       ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r target words; do printf '  make %-8s %s\n' "$$target" "$$words"; done
@@ -32,6 +32,9 @@ build-asan/build.ninja:
 	@$(MESON) setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false >/dev/null
 build-tsan/build.ninja:
 	@$(MESON) setup build-tsan -Db_sanitize=thread -Db_lundef=false -Dwerror=false >/dev/null
+# Of valgrind the program knows nothing by itself: what it leaves away under a sanitizer it is told to leave away here.
+build-valgrind/build.ninja:
+	@$(MESON) setup build-valgrind -Dc_args=-DSANITIZED=1 >/dev/null
 build-clang/build.ninja:
 	@CC=clang $(MESON) setup build-clang >/dev/null
 
@@ -77,6 +80,9 @@ asan: build-asan/build.ninja     ## unit tests under the address and undefined b
 tsan: build-tsan/build.ninja     ## unit tests under the thread sanitizer
 	@$(NINJA) -C build-tsan --quiet
 	@build-tsan/unit
+
+sanitize:       ## every suite under a sanitizer: TOOL=asan (address and undefined behaviour), tsan or valgrind; SUITE=NAME for one
+	@python3 tools/sanitize.py --jobs $(J) --tool $(or $(TOOL),asan) $(SUITE)
 
 clang: build-clang/build.ninja   ## a build by clang, every warning an error
 	@$(NINJA) -C build-clang --quiet

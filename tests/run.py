@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Runs the Python tests: tests/<suite>/test_*.py, written with unittest and the standard library only.
 
-Usage: tests/run.py [-k PART] [--build DIR] [--timeout S] [-v] [SUITE | FILE]...
+Usage: tests/run.py [-k PART] [--build DIR] [--timeout S] [--patience N] [--measures FILE] [-v] [SUITE | FILE]...
 
 Without a name every suite runs. Each file runs in a process and session of its own, so that what it leaves behind is ended with it;
 a test that takes longer than --timeout seconds (60; a test case may set its own `timeout_s`) fails, and so does a file that dies.
 Tests find the programs under test in the folder that the environment's RIVULET_BUILD names (what --build sets; build/ by default),
 and shared helpers in tests/lib. The last line is `N passed, N failed`.
+
+Where the program is slowed down, by a sanitizer say, --patience makes every time limit N times as long, that of the shared helpers too, and --measures
+names a file of tests that measure time or memory, a name and a reason a line: they run, and do not count when they fail.
 """
 import argparse
 import faulthandler
@@ -42,9 +45,9 @@ def cases_in(suite):
 class Reporter(unittest.TestResult):
     """Writes one JSON object a test to a pipe, and keeps an alarm over each."""
 
-    def __init__(self, pipe, timeout_s):
+    def __init__(self, pipe, options):
         super().__init__()
-        self.pipe, self.timeout_s, self.answer, self.why = pipe, timeout_s, 'passed', ''
+        self.pipe, self.timeout_s, self.patience, self.answer, self.why = pipe, options.timeout, options.patience, 'passed', ''
 
     def write(self, **fields):
         os.write(self.pipe, (json.dumps(fields) + '\n').encode())
@@ -52,7 +55,7 @@ class Reporter(unittest.TestResult):
     def startTest(self, test):
         super().startTest(test)
         self.answer, self.why, self.began = 'passed', '', time.monotonic()
-        seconds = getattr(test, 'timeout_s', self.timeout_s)
+        seconds = getattr(test, 'timeout_s', self.timeout_s) * self.patience
         self.write(name=test.id(), answer='started', deadline_s=seconds)
 
         def ring(_signal, _frame):
@@ -92,7 +95,7 @@ class Reporter(unittest.TestResult):
         self.answer, self.why = 'failed', 'was expected to fail, and did not'
 
 
-def run_file_inside(path, part, pipe, timeout_s):
+def run_file_inside(path, options):
     """The child: runs the tests of one file."""
     faulthandler.enable()
     sys.path[:0] = [os.path.dirname(path), os.path.join(HERE, 'lib'), HERE]
@@ -101,22 +104,23 @@ def run_file_inside(path, part, pipe, timeout_s):
     suite = loader.loadTestsFromName(name)
     for failure in loader.errors:
         print(failure)
-    chosen = [case for case in cases_in(suite) if not part or part in case.id()]
-    unittest.TestSuite(chosen).run(Reporter(pipe, timeout_s))
-    os.write(pipe, b'{"answer": "end"}\n')
+    chosen = [case for case in cases_in(suite) if not options.k or options.k in case.id()]
+    unittest.TestSuite(chosen).run(Reporter(options.inside, options))
+    os.write(options.inside, b'{"answer": "end"}\n')
 
 
 def run_file(path, options):
     """The parent: [(name, answer, why, seconds)] of one file; kills what is left of its session."""
     readable, writable = os.pipe()
-    command = [sys.executable, os.path.abspath(__file__), '--inside', str(writable), '--timeout', str(options.timeout), path]
+    command = [sys.executable, os.path.abspath(__file__), '--inside', str(writable), '--timeout', str(options.timeout),
+               '--patience', str(options.patience), path]
     if options.k:
         command += ['-k', options.k]
-    environment = dict(os.environ, RIVULET_BUILD=os.path.abspath(options.build), PYTHONDONTWRITEBYTECODE='1')
+    environment = dict(os.environ, RIVULET_BUILD=os.path.abspath(options.build), RIVULET_PATIENCE=str(options.patience), PYTHONDONTWRITEBYTECODE='1')
     child = subprocess.Popen(command, pass_fds=[writable], stdin=subprocess.DEVNULL, start_new_session=True, env=environment)
     os.close(writable)
     results, running, ended, rest = [], None, False, b''
-    deadline = time.monotonic() + FILE_GRACE_S
+    deadline = time.monotonic() + FILE_GRACE_S * options.patience
     try:
         while not ended and time.monotonic() < deadline:
             if not select.select([readable], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -132,11 +136,11 @@ def run_file(path, options):
                     ended = True
                 elif told['answer'] == 'started':
                     running = told['name']
-                    deadline = time.monotonic() + told['deadline_s'] + FILE_GRACE_S
+                    deadline = time.monotonic() + told['deadline_s'] + FILE_GRACE_S * options.patience
                 else:
                     running = None
-                    deadline = time.monotonic() + FILE_GRACE_S
-                    results.append((told['name'], told['answer'], told['why'], told['seconds']))
+                    deadline = time.monotonic() + FILE_GRACE_S * options.patience
+                    results.append(judged(told, options))
                     show(results[-1], options)
         try:
             child.wait(5 if ended else 1)
@@ -156,10 +160,31 @@ def run_file(path, options):
     return results
 
 
+def judged(told, options):
+    answer = 'slow' if told['answer'] == 'failed' and told['name'] in options.measured else told['answer']
+    return told['name'], answer, told['why'], told['seconds']
+
+
+def read_measures(path):
+    """{name: reason} of a file of tests that measure."""
+    with open(path, encoding='utf-8') as file:
+        lines = [line.split(None, 1) for line in file if line.strip() and not line.startswith('#')]
+    return {name: reason.strip() for name, reason in lines}
+
+
+def strangers(results, options):
+    """What --measures names although no such test is in the files that ran."""
+    ran = {result[0] for result in results}
+    modules = {name.split('.')[0] for name in ran}
+    return [name for name in options.measured if name not in ran and name.split('.')[0] in modules] if not options.k else []
+
+
 def show(result, options):
     name, answer, why, seconds = result
     if answer == 'failed':
         print(f'FAIL {name} ({seconds:.1f} s)\n    ' + why.rstrip().replace('\n', '\n    '), flush=True)
+    elif answer == 'slow':
+        print(f'slow {name} ({seconds:.1f} s): {options.measured[name]}: {why.strip().splitlines()[-1]}', flush=True)
     elif answer == 'skipped':
         print(f'skip {name}: {why}', flush=True)
     elif options.v:
@@ -184,14 +209,20 @@ def main():
     parser.add_argument('-v', action='store_true')
     parser.add_argument('--build', default=os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')))
     parser.add_argument('--timeout', type=float, default=DEFAULT_TIMEOUT_S)
+    parser.add_argument('--patience', type=float, default=float(os.environ.get('RIVULET_PATIENCE', '1')))
+    parser.add_argument('--measures', default='')
     parser.add_argument('--inside', type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside is not None:
-        run_file_inside(options.names[0], options.k, options.inside, options.timeout)
+        run_file_inside(options.names[0], options)
         return 0
+    options.measured = read_measures(options.measures) if options.measures else {}
     results = []
     for path in files_of(options.names):
         results += run_file(path, options)
+    for name in strangers(results, options):
+        results.append((name, 'failed', f'{options.measures} names it, and there is no such test', 0))
+        show(results[-1], options)
     passed = sum(1 for result in results if result[1] == 'passed')
     failed = sum(1 for result in results if result[1] == 'failed')
     print(f'{passed} passed, {failed} failed', flush=True)

@@ -1,4 +1,5 @@
-/* SANITIZED is defined when a sanitizer watches the program: it takes terabytes of address space, opens files and looks at its own process. */
+/* SANITIZED is defined when a sanitizer watches the program: it takes terabytes of address space, opens files and looks at its own process. A build for
+ * valgrind defines it from outside (build-valgrind of the Makefile). All that such a program does otherwise than the plain one hangs on this name. */
 #pragma once
 
 #if defined(__has_feature)

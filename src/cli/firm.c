@@ -8,18 +8,11 @@
  * own way with memory. */
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/sanitized.h"
 
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 #ifndef SANITIZED
 

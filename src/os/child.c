@@ -1,5 +1,7 @@
 #include "os/child.h"
 
+#include "base/sanitized.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +26,7 @@ static void environment(char *ret[ENVIRONMENT_MAX])
     size_t count = 0;
     for (; count < sizeof fixed / sizeof *fixed; count++)
         ret[count] = fixed[count];
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__clang__)
+#ifdef SANITIZED
     static const char *const kept[] = {"ASAN_OPTIONS=", "LSAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
     for (char **each = environ; each && *each; each++)
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)

@@ -19,7 +19,8 @@ PROGRAM = os.environ.get('RIVULET') or os.path.join(os.environ.get('RIVULET_BUIL
 PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 5, 'attempts': 2, 'backoff_ms': [10, 20]}]}
 OURS = ('RIVULET', 'MAX_', 'CARD_MAPPING', 'ENABLE_', 'SERVICE_', 'PORT', 'USE_GPU', 'DEBUG')
 BOUNDARY = 'the-boundary-of-a-test'
-START_S = 20
+PATIENCE = float(os.environ.get('RIVULET_PATIENCE', '1'))      # how many times as slow as usual the program may be (tests/run.py)
+START_S = 20 * PATIENCE
 
 
 def item(**orders):
@@ -160,7 +161,7 @@ class Rivulet:
         """End it well; its status."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(20)
+            status = self.process.wait(20 * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
@@ -180,7 +181,7 @@ class Rivulet:
             raise AssertionError(f'the server ended with {status}: {complaints}')
 
     def ask(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=30)
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=30 * PATIENCE)
         connection.request(method, path, body=body, headers=headers or {})
         return Answer(connection, connection.getresponse())
 
@@ -194,7 +195,7 @@ class Rivulet:
 
     def post_later(self, path, files, field='files'):
         """The same without waiting for the answer: the connection, whose getresponse() is still to be called."""
-        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=30)
+        connection = http.client.HTTPConnection('127.0.0.1', self.port, timeout=30 * PATIENCE)
         connection.request('POST', path, body=form(files, field), headers={'Content-Type': f'multipart/form-data; boundary={BOUNDARY}'})
         return connection
 

@@ -378,6 +378,24 @@ static int try_endless(const struct order *order)
     return 0;
 }
 
+/* ---- what sanitizers are there to see ---- */
+
+static int try_freed(const struct order *order)
+{
+    char *volatile room = malloc(16);
+    char *volatile gone = room;
+    free(room);
+    return gone[order->number] == 'x';
+}
+
+static int try_lost(const struct order *order)
+{
+    char *volatile room = malloc(1000);
+    room[0] = order->path[0];
+    room = NULL;
+    return room != NULL;
+}
+
 static const struct attempt {
     const char *name;
     int (*of)(const struct order *order);
@@ -389,6 +407,7 @@ static const struct attempt {
     {"kill", try_kill}, {"pidfd", try_pidfd}, {"ptrace", try_ptrace}, {"memory-of", try_memory_of}, {"priority", try_priority}, {"mount", try_mount},
     {"chroot", try_chroot}, {"unshare", try_unshare}, {"keys", try_keys}, {"bpf", try_bpf}, {"uring", try_uring}, {"userfault", try_perf}, {"setuid", try_setuid},
     {"core", try_dumpable}, {"memfd", try_memfd}, {"memory", try_memory}, {"files", try_files}, {"disk", try_disk}, {"abort", try_abort}, {"endless", try_endless},
+    {"freed", try_freed}, {"lost", try_lost},
 };
 
 static int attempt(struct bytes json)

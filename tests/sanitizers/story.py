@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""A short story of the server for tools that are too slow for the suites: a start, three pictures and a text, a stream that is left and taken up again, a job
+of JSON Lines, a cancelled one, the page and the numbers, SIGTERM; then it is started again on what it left, and `rivulet run` does one text."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(HERE, '..', 'server'), os.path.join(HERE, '..', 'lib')]
+from rivulet_server import PATIENCE, PROGRAM, Rivulet, image  # noqa: E402
+
+SAMPLES = os.path.join(ROOT, 'examples', 'decklists')
+PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 60, 'attempts': 2, 'backoff_ms': [10, 20]}]}
+
+
+class Story:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, what, true):
+        self.passed, self.failed = self.passed + bool(true), self.failed + (not true)
+        print(f'{"ok  " if true else "FAIL"} {what}', flush=True)
+
+    def serve(self):
+        server = Rivulet(PIPELINE)
+        try:
+            answer = server.post('/process-batch-stream', [image(f'{number}.jpg', hints=True) for number in range(3)])
+            answer.until('result')
+            job = answer.job
+            answer.leave()
+            frames = server.events(job, last='1').frames()
+            self.check('a stream is taken up again and ends', frames[-1].event == 'complete' or frames)
+            failed = server.post('/process-batch', [image('bad.jpg', fail='no good'), image('crash.jpg', crash=True), image('again.jpg', retry='later')]).json()
+            self.check('items that fail end', failed['failed'] == 3)
+            self.check('the numbers', server.get('/metrics').status == 200 and server.get('/').status == 200)
+            lines = ''.join(json.dumps({'noop': {'result': number}}) + '\n' for number in range(50)).encode()
+            answer = server.ask('POST', '/v1/jobs', lines, {'Content-Type': 'application/x-ndjson'})
+            self.check('a job of lines', answer.status == 202)
+            job = answer.json()['id']
+            self.check('it ends', server.wait_for(job, 'completed')['status'] == 'completed')
+            slow = server.ask('POST', '/v1/jobs', b'{"noop": {"sleep_ms": 100000}}\n', {'Content-Type': 'application/x-ndjson'}).json()['id']
+            self.check('a cancelled one', server.ask('DELETE', f'/v1/jobs/{slow}').status < 300 and server.wait_for(slow, 'cancelled', 'canceled'))
+            self.check('SIGTERM ends it well', server.stop() == 0)
+            server.start()
+            self.check('it knows its job again', server.document(job)['status'] == 'completed')
+        finally:
+            server.close()
+
+    def run(self):
+        text = sorted(glob.glob(os.path.join(SAMPLES, 'text', '*.txt')))[0]
+        with tempfile.TemporaryDirectory(prefix='rivulet-story-') as folder:
+            done = subprocess.run([PROGRAM, 'run', 'decklists', '--catalogue', os.path.join(SAMPLES, 'catalogue.csv'), '--workers', '1', text], cwd=folder,
+                                  capture_output=True, timeout=60 * PATIENCE, check=False, env={**os.environ, 'TMPDIR': folder})
+        self.check('a text becomes a decklist', done.returncode == 0 and b'"decklist"' in done.stdout)
+
+
+def main():
+    story = Story()
+    story.serve()
+    story.run()
+    print(f'{story.passed} passed, {story.failed} failed')
+    return story.failed != 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
