@@ -28,6 +28,8 @@ FILE_S = 1200           # what a file of tests may take
 SHOWN_REPORTS_MAX = 10
 SUITES = {'asan': ['control', 'unit', 'golden', 'sim', 'cli', 'server'], 'valgrind': ['control', 'unit', 'story']}
 SUITES['tsan'] = SUITES['asan']
+# Words of the reports of what control.py plants.
+PLANTED = {'asan': ['heap-use-after-free', 'signed integer overflow', 'try_lost'], 'tsan': ['heap-use-after-free'], 'valgrind': ['Invalid read', 'try_lost']}
 # Reports end the process that they are of. A trap (SIGILL) is how the stage noop crashes when a test wants it to.
 COMMON = 'log_path={}/report:exitcode=99:halt_on_error=1:handle_sigill=0'
 OPTIONS = {
@@ -132,9 +134,7 @@ class Watch:
             for path in sorted(glob.glob(os.path.join(ROOT, 'tests', name, 'test_*.py'))):
                 self.python_file(path)
         elif name == 'control':
-            freed = {'asan': 'heap-use-after-free', 'tsan': 'heap-use-after-free', 'valgrind': 'Invalid read'}[self.tool]
-            lost = {'asan': ['try_lost'], 'tsan': [], 'valgrind': ['try_lost']}[self.tool]
-            self.run('control', f'{{python}} {OURS}/control.py', 300, [freed, *lost], PROGRAM='tests/rivulet-try')
+            self.run('control', f'{{python}} {OURS}/control.py', 300, PLANTED[self.tool], PROGRAM='tests/rivulet-try')
         elif name == 'story':
             self.run('story', f'{{python}} {OURS}/story.py', 1200)
         elif name == 'unit':

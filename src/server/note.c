@@ -8,7 +8,8 @@
 static void copy(char *ret, size_t room, struct bytes text)
 {
     size_t count = text.count < room - 1 ? text.count : room - 1;
-    memcpy(ret, text.at, count);
+    if (count)      /* what is not there may be NULL, which memcpy does not take */
+        memcpy(ret, text.at, count);
     ret[count] = 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
@@ -388,10 +389,21 @@ static int try_freed(const struct order *order)
     return gone[order->number] == 'x';
 }
 
+static int try_overflow(const struct order *order)
+{
+    volatile int most = INT_MAX;
+    most += order->path != NULL;
+    return most != 0;
+}
+
+/* Many, of which one or the other may still be seen where a pointer has been. */
 static int try_lost(const struct order *order)
 {
-    char *volatile room = malloc(1000);
-    room[0] = order->path[0];
+    char *volatile room = NULL;
+    for (int i = 0; i < 64; i++) {
+        room = malloc(1000);
+        room[0] = order->path[0];
+    }
     room = NULL;
     return room != NULL;
 }
@@ -407,7 +419,7 @@ static const struct attempt {
     {"kill", try_kill}, {"pidfd", try_pidfd}, {"ptrace", try_ptrace}, {"memory-of", try_memory_of}, {"priority", try_priority}, {"mount", try_mount},
     {"chroot", try_chroot}, {"unshare", try_unshare}, {"keys", try_keys}, {"bpf", try_bpf}, {"uring", try_uring}, {"userfault", try_perf}, {"setuid", try_setuid},
     {"core", try_dumpable}, {"memfd", try_memfd}, {"memory", try_memory}, {"files", try_files}, {"disk", try_disk}, {"abort", try_abort}, {"endless", try_endless},
-    {"freed", try_freed}, {"lost", try_lost},
+    {"freed", try_freed}, {"overflow", try_overflow}, {"lost", try_lost},
 };
 
 static int attempt(struct bytes json)
