@@ -3,7 +3,7 @@
 
 Usage: tools/sanitize.py [--tool asan|tsan|valgrind] [--build DIR] [--jobs N] [SUITE | FILE]...
 
-Suites: control unit golden sim cli server, and for valgrind control unit story; all of them without a name. A FILE is one of tests/*/test_*.py.
+Suites: control unit golden sim worker cli server, and for valgrind control unit story; all of them without a name. A FILE is one of tests/*/test_*.py.
 `control` plants faults and expects them to be reported. Every process writes its reports into a folder (build-asan/reports/…), the workers too, so that
 none is lost when a test looks away from standard error. The program is built in build-asan, build-tsan or build-valgrind, or taken as it is from --build.
 What tests of time and memory measure means nothing here: tests/sanitizers/measures.txt names them; what they do is watched like the rest.
@@ -26,7 +26,7 @@ OURS = os.path.join(ROOT, 'tests', 'sanitizers')
 PATIENCE = {'asan': 3, 'tsan': 5, 'valgrind': 20}
 FILE_S = 1200           # what a file of tests may take
 SHOWN_REPORTS_MAX = 10
-SUITES = {'asan': ['control', 'unit', 'golden', 'sim', 'cli', 'server'], 'valgrind': ['control', 'unit', 'story']}
+SUITES = {'asan': ['control', 'unit', 'golden', 'sim', 'worker', 'cli', 'server'], 'valgrind': ['control', 'unit', 'story']}
 SUITES['tsan'] = SUITES['asan']
 # Words of the reports of what control.py plants.
 PLANTED = {'asan': ['heap-use-after-free', 'signed integer overflow', 'try_lost'], 'tsan': ['heap-use-after-free'], 'valgrind': ['Invalid read', 'try_lost']}
@@ -130,7 +130,7 @@ class Watch:
     def suite(self, name):
         if name.endswith('.py'):
             self.python_file(name)
-        elif name in ('cli', 'server'):
+        elif name in ('worker', 'cli', 'server'):
             for path in sorted(glob.glob(os.path.join(ROOT, 'tests', name, 'test_*.py'))):
                 self.python_file(path)
         elif name == 'control':

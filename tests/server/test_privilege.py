@@ -9,6 +9,7 @@ import tempfile
 import unittest
 
 from rivulet_server import PROGRAM, Rivulet, image
+from sanitized import is_sanitized
 
 NOBODY = 'nobody'
 
@@ -20,12 +21,6 @@ def proc(pid, name):
 
 def field(pid, name):
     return re.search(rf'^{name}:\s*(.*)$', proc(pid, 'status'), re.MULTILINE)[1]
-
-
-def sanitized():
-    with open(PROGRAM, 'rb') as program:
-        content = program.read()
-    return b'__asan_init' in content or b'__tsan_init' in content
 
 
 def free_low_port():
@@ -47,7 +42,7 @@ class Itself(unittest.TestCase):
     def test_no_core_file_and_no_look_into_its_memory(self):
         pid = self.server.process.pid
         self.assertRegex(proc(pid, 'limits'), r'Max core file size\s+0\s+0')
-        if not sanitized():
+        if not is_sanitized(PROGRAM):
             # What is not dumpable belongs to root in /proc, whoever runs it.
             self.assertEqual(os.stat(f'/proc/{pid}/mem').st_uid, 0)
 
@@ -62,7 +57,7 @@ class Itself(unittest.TestCase):
         self.server.post('/process-batch', [image()]).body()      # so one has been ready
         text = self.server.get('/metrics').body().decode()
         walls = dict(re.findall(r'^rivulet_worker_wall\{wall="(\w+)"\} (\d)', text, re.MULTILINE))
-        if sanitized():
+        if is_sanitized(PROGRAM):
             self.assertEqual(walls, {})
             return
         self.assertEqual(set(walls), {'network', 'files', 'calls'})

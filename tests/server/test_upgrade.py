@@ -15,6 +15,7 @@ import zlib
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '..', 'lib')]
 import profiles  # noqa: E402
+import sanitized  # noqa: E402
 from collector import Collector  # noqa: E402
 from llm_double import Model  # noqa: E402
 from rivulet_server import PIPELINE, PROGRAM, Rivulet  # noqa: E402
@@ -164,7 +165,7 @@ class Upgrade(unittest.TestCase):
                 before = self.events_of(base)
                 base.close()
                 told = subprocess.run([PROGRAM, 'serve'], capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
-                                      env={'RIVULET_DATA': folder, 'PORT': '0', 'RIVULET_PIPELINE': pipeline, 'PATH': os.environ['PATH']})
+                                      env={'RIVULET_DATA': folder, 'PORT': '0', 'RIVULET_PIPELINE': pipeline, 'PATH': os.environ['PATH'], **sanitized.options()})
                 self.assertNotEqual(told.returncode, 0)
                 self.assertIn(words, told.stderr)
                 base = sqlite3.connect(os.path.join(folder, 'log.db'))

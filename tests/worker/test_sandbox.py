@@ -11,6 +11,8 @@ import tempfile
 import time
 import unittest
 
+import sanitized
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = os.path.join(os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')), 'rivulet')
@@ -41,7 +43,9 @@ class Worker:
         # -D leaves the worker our own child: it ties itself to whoever made the pair.
         tracer = [shutil.which('strace'), '-D', '-f', '-o', trace] if trace else []
         command = [*tracer, program or PROGRAM, 'worker']
-        environment = {'ORT_DISABLE_TELEMETRY': '1', 'OMP_THREAD_LIMIT': '1', 'LC_ALL': 'C.UTF-8', 'ASAN_OPTIONS': 'detect_leaks=0'}
+        environment = {'ORT_DISABLE_TELEMETRY': '1', 'OMP_THREAD_LIMIT': '1', 'LC_ALL': 'C.UTF-8', **sanitized.options()}
+        if trace:       # two cannot trace one process
+            environment['ASAN_OPTIONS'] = environment.get('ASAN_OPTIONS', '') + ':detect_leaks=0'
         low, high = os.open('/dev/null', os.O_RDWR), theirs.fileno()
         inherited = [fd for fd in map(int, os.listdir('/proc/self/fd')) if fd > 3 and fd != high]
         actions = [(os.POSIX_SPAWN_DUP2, low, 0), (os.POSIX_SPAWN_DUP2, low, 1), (os.POSIX_SPAWN_DUP2, high, 3),
@@ -114,12 +118,6 @@ def fd_is_open(fd):
         return True
     except OSError:
         return False
-
-
-def sanitized():
-    with open(PROGRAM, 'rb') as program:
-        content = program.read()
-    return b'__asan_init' in content or b'__tsan_init' in content
 
 
 def gone(pid):
@@ -197,7 +195,7 @@ class Traced(unittest.TestCase):
         lines = self.lines()
         at = next(i for i, line in enumerate(lines) if 'sendmsg(3' in line and 'ready' in line)
         early = '\n'.join(lines[:at])
-        for what in ('PR_SET_PDEATHSIG, SIGKILL', 'PR_SET_NO_NEW_PRIVS, 1', 'unshare(CLONE_NEWNET)', 'RLIMIT_NOFILE', 'RLIMIT_FSIZE', 'RLIMIT_CPU') + (() if sanitized() else (
+        for what in ('PR_SET_PDEATHSIG, SIGKILL', 'PR_SET_NO_NEW_PRIVS, 1', 'unshare(CLONE_NEWNET)', 'RLIMIT_NOFILE', 'RLIMIT_FSIZE', 'RLIMIT_CPU') + (() if sanitized.is_sanitized(PROGRAM) else (
                 'landlock_restrict_self', 'SECCOMP_SET_MODE_FILTER', 'RLIMIT_NPROC', 'PR_SET_DUMPABLE, SUID_DUMP_DISABLE')):
             self.assertIn(what, early)
 
@@ -217,7 +215,7 @@ class Held(unittest.TestCase):
 
     def test_its_limits_are_set(self):
         self.worker.init('noop')
-        if not sanitized():
+        if not sanitized.is_sanitized(PROGRAM):
             self.assertEqual(self.worker.limit('Max address space'), (str(2048 << 20),) * 2)
             self.assertEqual(self.worker.limit('Max processes'), ('0', '0'))
             self.assertEqual(self.worker.status('Seccomp'), '2')
