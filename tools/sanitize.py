@@ -39,7 +39,7 @@ OPTIONS = {
     'TSAN_OPTIONS': COMMON + ':second_deadlock_stack=1:suppressions=' + os.path.join(OURS, 'races.txt'),
 }
 WRAPPER = """#!/bin/sh
-exec valgrind --quiet --trace-children=yes --child-silent-after-fork=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \\
+LD_PRELOAD={build}/tests/sanitizers/pidfd.so exec valgrind --quiet --trace-children=yes --child-silent-after-fork=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \\
     --errors-for-leak-kinds=definite --num-callers=30 --suppressions={here}/valgrind.txt --log-file={reports}/report.%p {program} "$@"
 """
 
@@ -96,7 +96,7 @@ class Watch:
             return program
         path = os.path.join(reports.folder, name)
         with open(path, 'w', encoding='utf-8') as file:
-            file.write(WRAPPER.format(here=OURS, reports=reports.folder, program=program))
+            file.write(WRAPPER.format(here=OURS, reports=reports.folder, program=program, build=self.build))
         os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         return path
 

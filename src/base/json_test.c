@@ -96,7 +96,7 @@ TEST(all_fields_are_walked_without_parsing)
 
 TEST(text_in_json_must_be_utf8_and_every_character_of_it_is_taken)
 {
-    struct problem problem;
+    struct problem problem = {0};
     struct json_object *tree JSON_OWNED = json_parse(bytes_of("{\"name\":\"易 é 🂡\"}"), &problem);
     CHECK_BYTES(json_get_bytes(tree, "name"), bytes_of("易 é 🂡"));
     CHECK(!json_parse(bytes_of("{\"name\":\"\xe6\x98\"}"), &problem));

@@ -228,8 +228,7 @@ static void put_shape(struct buf *ret, const char *name, struct json_object *sha
 static void put_shapes(struct buf *ret, const struct router *router)
 {
     struct bytes text = router_schemas(router);
-    struct problem problem;
-    struct json_object *shapes JSON_OWNED = text.count ? json_parse(text, &problem) : NULL;
+    struct json_object *shapes JSON_OWNED = text.count ? json_parse(text, NULL) : NULL;
     if (!shapes)
         return;
     buf_text(ret, "<h2 id=\"shapes\">Shapes of answers and events</h2>\n");
