@@ -191,10 +191,10 @@ static void log_pruned(void *data, int64_t job)
 
 int store_start(struct store *store, struct log *log, struct problem *problem)
 {
+    store->log = log;      /* also of a log that is refused: its threads must end before what they use */
+    log->client = (struct log_client){store, log_durable, log_full, log_pruned};
     if (problem_is(&store->broken))
         return problem_set(problem, "%s", store->broken.text);
-    store->log = log;
-    log->client = (struct log_client){store, log_durable, log_full, log_pruned};
     store->pos = store->durable = store->flushed_pos = store->opening.last_pos;
     store->flushed_at_us = store->world.now_us(store->world.data);
     size_t at = 0;

@@ -96,3 +96,32 @@ TEST(a_log_of_format_2_is_taken_over)
 {
     upgrade(2, true);
 }
+
+/* ---- a log that is refused ---- */
+
+static void open_refused(void)
+{
+    struct store_world world = {.now_us = now_us, .wall_us = wall_us, .random = chance};
+    struct problem problem = {0};
+    bench.store = store_new(&world);
+    CHECK_INT(sqlite_open(desk.dir, desk_door(&desk), store_opening(bench.store), NULL, &bench.log, &problem), 0);
+    CHECK_INT(store_start(bench.store, bench.log, &problem), -1);
+    CHECK(strstr(problem.text, "of kind 99, which this program does not know"));
+    store_close(bench.store);
+}
+
+/* The second time it would be in use by another process if the first had left its threads and its lock behind. */
+TEST(a_log_that_is_refused_is_let_go)
+{
+    begin_on(true);
+    job("me", 2, 1);
+    settle();
+    store_set_client(bench.store, &(struct store_client){0});
+    store_close(bench.store);
+    desk_query(&desk, "INSERT INTO event SELECT pos+1, job, seq+1, epoch, at, 99, NULL, NULL, body FROM event ORDER BY pos DESC LIMIT 1");
+    open_refused();
+    open_refused();
+    desk_query(&desk, "DELETE FROM event WHERE kind=99");
+    boot_disk();
+    end_on();
+}

@@ -110,7 +110,8 @@ void store_close(struct store *store)
     if (!store)
         return;
     if (store->log) {
-        store_flush(store);
+        if (!problem_is(&store->broken))      /* what was not understood is left as it is */
+            store_flush(store);
         store->closing = true;
         store->log->ops->close(store->log);
     }

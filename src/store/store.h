@@ -33,7 +33,8 @@ struct store_world {
 /* A store without a log yet. Then: open the log with store_opening(), and store_start(). */
 struct store *store_new(const struct store_world *world);
 struct log_opening *store_opening(struct store *store);     /* hand this to the log's open; the log fills in its numbers */
-/* Settle what the log told: interrupted items become due, unsealed jobs are ended. 0, or -1 and a problem (damaged log). */
+/* Settle what the log told: interrupted items become due, unsealed jobs are ended. 0, or -1 and a problem (damaged log).
+ * The log is the store's from here on, whatever the answer: store_close() closes it. */
 int store_start(struct store *store, struct log *log, struct problem *problem);
 /* Flush the caches, close the log (all that was accepted is durable then), free everything. Watchers must have left. */
 void store_close(struct store *store);
