@@ -209,14 +209,13 @@ static void slot_reap(struct slot *slot)
 {
     int status;
     slot_signal(slot);      /* of an exec worker: what its program left */
+    watch_close(slot->end);      /* before its descriptor, which reaping closes and another thread may be given at once */
+    slot->end = NULL;
     if (child_reap(&slot->child, false, &status)) {
         /* Somebody traces it (a debugger, a leak checker): the tracer hears of its end before we may. */
-        watch_want(slot->end, 0);
         timer_start(slot->workers->loop, &slot->timer, REAP_AGAIN_US, slot_reap_again);
         return;
     }
-    watch_close(slot->end);
-    slot->end = NULL;
     slot_gone(slot, status);
 }
 

@@ -7,9 +7,11 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "base/sanitized.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -280,10 +282,21 @@ static void watch_free(uv_handle_t *handle)
     free(handle->data);
 }
 
+/* Closed before its watch, the descriptor may by now be another thread's. Only sanitized programs look: it costs a call of the system each time. */
+static void still_open(const struct watch *watch)
+{
+#ifdef SANITIZED
+    int fd = -1;
+    uv_fileno((const uv_handle_t *)&watch->handle, &fd);
+    assert(fcntl(fd, F_GETFD) >= 0);
+#endif
+}
+
 void watch_close(struct watch *watch)
 {
     if (!watch)
         return;
+    still_open(watch);
     watch->wanted = 0;
     uv_poll_stop(&watch->handle);
     uv_close((uv_handle_t *)&watch->handle, watch_free);
