@@ -28,6 +28,9 @@ FILE_S = 1200           # what a file of tests may take
 SHOWN_REPORTS_MAX = 10
 SUITES = {'asan': ['control', 'unit', 'golden', 'sim', 'worker', 'cli', 'server'], 'valgrind': ['control', 'unit', 'story']}
 SUITES['tsan'] = SUITES['asan']
+# What valgrind says beside its findings: calls of the system that it does not know, empty lines, and the death that the stage noop was told to die.
+NO_FINDING = [re.compile(words, re.MULTILINE) for words in (
+    r'^--\d+-- .*\n', r'^==\d+== Process terminating with default action of signal 4 \(SIGILL\)\n(?:==\d+==  .*\n)*', r'^==\d+== *\n')]
 # Words of the reports of what control.py plants.
 PLANTED = {'asan': ['heap-use-after-free', 'signed integer overflow', 'try_lost'], 'tsan': ['heap-use-after-free'], 'valgrind': ['Invalid read', 'try_lost']}
 # Reports end the process that they are of. A trap (SIGILL) is how the stage noop crashes when a test wants it to.
@@ -67,6 +70,8 @@ class Reports:
         for path in sorted(glob.glob(os.path.join(self.folder, 'report.*'))):
             with open(path, encoding='utf-8', errors='replace') as file:
                 text = file.read()
+            for line in NO_FINDING:
+                text = line.sub('', text)
             if text.strip():
                 found.setdefault(frames(text), []).append(text)
         return found

@@ -33,17 +33,17 @@ class Story:
             job = answer.job
             answer.leave()
             frames = server.events(job, last='1').frames()
-            self.check('a stream is taken up again and ends', frames[-1].event == 'complete' or frames)
+            self.check('a stream is taken up again and ends', frames[-1].event == 'complete')
             failed = server.post('/process-batch', [image('bad.jpg', fail='no good'), image('crash.jpg', crash=True), image('again.jpg', retry='later')]).json()
             self.check('items that fail end', failed['failed'] == 3)
             self.check('the numbers', server.get('/metrics').status == 200 and server.get('/').status == 200)
             lines = ''.join(json.dumps({'noop': {'result': number}}) + '\n' for number in range(50)).encode()
-            answer = server.ask('POST', '/v1/jobs', lines, {'Content-Type': 'application/x-ndjson'})
+            answer = server.ask('POST', '/v1/jobs?pipeline=noop', lines, {'Content-Type': 'application/x-ndjson'})
             self.check('a job of lines', answer.status == 202)
             job = answer.json()['id']
             self.check('it ends', server.wait_for(job, 'completed')['status'] == 'completed')
-            slow = server.ask('POST', '/v1/jobs', b'{"noop": {"sleep_ms": 100000}}\n', {'Content-Type': 'application/x-ndjson'}).json()['id']
-            self.check('a cancelled one', server.ask('DELETE', f'/v1/jobs/{slow}').status < 300 and server.wait_for(slow, 'cancelled', 'canceled'))
+            slow = server.ask('POST', '/v1/jobs?pipeline=noop', b'{"noop": {"hang": true}}\n', {'Content-Type': 'application/x-ndjson'}).json()['id']
+            self.check('a cancelled one', server.ask('POST', f'/v1/jobs/{slow}/cancel').status < 300 and server.wait_for(slow, 'cancelled'))
             self.check('SIGTERM ends it well', server.stop() == 0)
             server.start()
             self.check('it knows its job again', server.document(job)['status'] == 'completed')
