@@ -24,7 +24,7 @@ struct outcome {
     const struct record_outcome *record;      /* FAIL: the record that takes its item along (on_error: fail_item, fail_job), not told yet; NULL = none */
     bool fail_job;              /* FAIL, and RETRY when no try is left: the whole job ends with it (on_error: fail_job) */
     struct bytes otherwise;     /* the same: JSON that takes the failure's place (on_error: {use: …}); empty = none */
-    bool unsaid;                /* RETRY and FAIL: no stage said so (its worker died, its deadline passed …), so its on_error was not asked yet */
+    bool unsaid;                /* RETRY and FAIL: no stage said so (its worker died, its deadline passed …), so its on_error is still to be asked */
 };
 
 /* What one record of an item's leg came to. A record that is dropped is neither a result nor an error. */

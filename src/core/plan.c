@@ -1,7 +1,10 @@
 #include "core/plan.h"
 
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+
+#include <string.h>
 
 enum plan_next plan_next(const struct job *job, int64_t *ret_item)
 {
@@ -87,6 +90,19 @@ void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_
         ret->retry.leg = item->leg;
     } else {
         failed(outcome, ret);
+    }
+}
+
+void plan_ask_on_error(const struct pipeline *pipeline, uint32_t leg, struct outcome *outcome)
+{
+    struct json_object *stages = pipeline_stages(pipeline, leg), *use = NULL;
+    size_t count = json_object_is_type(stages, json_type_array) ? json_object_array_length(stages) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *choice = json_get(json_object_array_get_idx(stages, i), "on_error");
+        const char *word = json_object_is_type(choice, json_type_string) ? json_object_get_string(choice) : "";
+        outcome->fail_job |= !strcmp(word, "fail_job");
+        if (count == 1 && json_object_is_type(choice, json_type_object) && json_object_object_get_ex(choice, "use", &use))
+            outcome->otherwise = use ? bytes_of(json_object_to_json_string_ext(use, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)) : BYTES("null");
     }
 }
 

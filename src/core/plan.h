@@ -26,5 +26,9 @@ bool plan_gives_up(const struct item *item);
 void plan_outcome(const struct job *job, const struct pipeline *pipeline, int64_t item, const struct outcome *outcome,
                   int64_t wall_us, uint64_t random, struct event *ret);
 
+/* What the leg's stages say of a failure that none of them could speak of (outcome.unsaid): fills fail_job and otherwise. Which of several it was is not
+ * known: one `fail_job` is enough, and {use: …} counts where the stage is alone. `otherwise` lies in the pipeline until it is asked again. */
+void plan_ask_on_error(const struct pipeline *pipeline, uint32_t leg, struct outcome *outcome);
+
 /* The unfinished items as ranges, for items.skipped. Owned by the caller: free() it. */
 struct item_range *plan_unfinished(const struct job *job, size_t *ret_count);

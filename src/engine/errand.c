@@ -271,33 +271,14 @@ static void count_leg(struct engine *engine, const struct errand *errand)
         numbers->legs_count = leg + 1;
 }
 
-/* What the leg's stages say of a failure that none of them could speak of. Which of several it was is not known: one `fail_job` is enough, and
- * {use: …} counts where the stage is alone. Returns what `otherwise` lies in; drop it. */
-static struct json_object *ask_on_error(const struct claim *claim, struct outcome *outcome)
-{
-    struct json_object *stages = json_parse(bytes_of(claim->pipeline->legs[claim->leg].stages), NULL), *use = NULL;
-    size_t count = json_object_is_type(stages, json_type_array) ? json_object_array_length(stages) : 0;
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *choice = json_get(json_object_array_get_idx(stages, i), "on_error");
-        const char *word = json_object_is_type(choice, json_type_string) ? json_object_get_string(choice) : "";
-        outcome->fail_job |= !strcmp(word, "fail_job");
-        if (count == 1 && json_object_is_type(choice, json_type_object) && json_object_object_get_ex(choice, "use", &use))
-            outcome->otherwise = bytes_of(use ? json_object_to_json_string_ext(use, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE) : "");
-    }
-    return stages;
-}
-
-static void settle(struct errand *errand, const struct outcome *told)
+static void settle(struct errand *errand, const struct outcome *outcome)
 {
     struct claim next = {0};
-    struct outcome asked = *told, *outcome = &asked;
-    struct json_object *stages = told->unsaid ? ask_on_error(&errand->claim, outcome) : NULL;
     struct engine *engine = errand->engine;
     struct token token = errand->claim.token;
     count_leg(engine, errand);
     errand_end(errand);    /* before its word is heard: that may end the job, and what still runs for it is stopped then */
     int answer = store_finish(engine->options.store, token, outcome, &next);
-    json_object_put(stages);
     let_go(engine, outcome->blob, answer);
     if (answer == STORE_STEPPED)
         errand_begin(engine, &next);

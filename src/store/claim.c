@@ -235,7 +235,7 @@ static enum want want_of(struct spot *spot, int64_t *ret_item, struct nap **ret_
 
 static bool has_units(struct live *live, enum want want, int64_t item)
 {
-    if (want == WANT_GIVE_UP || want == WANT_REJECT)
+    if (want == WANT_REJECT)
         return true;
     return pool_may(live, live->job->items[item].leg, want == WANT_STEP);
 }
@@ -392,11 +392,16 @@ static void fail(struct live *live, int64_t item, struct bytes name, struct byte
     accept_end_if_over(live->store, live, (struct bytes){0});
 }
 
-static void give_up(struct live *live, int64_t item, struct bytes name)
+/* It ends as if somebody had held it and said so: the leg's stages are asked for their on_error, and may let it go on to the next leg. */
+static enum turn give_up(struct live *live, int64_t item, const struct fetched *fetched, struct claim *ret)
 {
     char text[64];
     snprintf(text, sizeof text, "interrupted %d times", LIMIT_INTERRUPTS);
-    fail(live, item, name, bytes_of(text), BYTES("processing"));
+    struct outcome outcome = {.verdict = VERDICT_FAIL, .error = bytes_of(text), .error_type = BYTES("processing"), .unsaid = true};
+    struct token token = {live->job->job, item, live->job->items[item].attempt, live->store->opening.epoch};
+    pool_take(live, live->job->items[item].leg, held_new(live, item, &fetched->spec));
+    live->job->items[item].old = false;
+    return store_finish(live->store, token, &outcome, ret) == STORE_STEPPED ? TURN_CLAIMED : TURN_AGAIN;
 }
 
 /* The item started long ago and has its next leg before it: nothing is to be written. */
@@ -431,8 +436,7 @@ static enum turn take_fetched(struct live *live, enum want want, struct nap *nap
         nap_free(live->store, nap);
     switch (want) {
     case WANT_GIVE_UP:
-        give_up(live, item, fetched->spec.name);
-        return TURN_AGAIN;
+        return give_up(live, item, fetched, ret);
     case WANT_ADOPT:
         return adopt(live, item, fetched, ret);
     case WANT_REJECT:

@@ -195,6 +195,8 @@ int store_finish(struct store *store, struct token token, const struct outcome *
     struct event event;
     if (outcome->record && outcome->verdict == VERDICT_FAIL)    /* else a power cut could leave the record's failure and forget what it was to take along */
         accept_record(live, token, outcome->record, true);
+    if (outcome->unsaid)
+        plan_ask_on_error(live->pipeline, live->job->items[token.item].leg, &fit);
     keep_within_limits(&fit, &problem);
     plan_outcome(live->job, live->pipeline, token.item, &fit, log_wall(store), store->world.random(store->world.data), &event);
     struct held *held = held_get(live, token.item);

@@ -96,6 +96,68 @@ TEST(an_item_interrupted_six_times_fails)
     end();
 }
 
+/* An item that takes the machine down each time, in a pipeline whose stages say something of errors. What its sixth interruption comes to is durable. */
+static struct pipeline *give_up(const char *text, size_t items)
+{
+    begin();
+    struct pipeline *pipeline = pipeline_parse(bytes_of(text), NULL);
+    struct live *live = create("me", pipeline, 1, false);
+    add(live, items);
+    store_seal(bench.store, live);
+    for (uint32_t i = 1; i <= LIMIT_INTERRUPTS + 1; i++) {
+        CHECK_INT(claim().attempt, i);
+        sync_all();
+        power_cut();
+        CHECK_INT(claim().attempt, 0);
+        sync_all();
+    }
+    return pipeline;
+}
+
+TEST(an_item_interrupted_too_often_takes_its_job_along_where_its_stage_says_so)
+{
+    struct pipeline *pipeline = give_up("{\"name\":\"x\",\"legs\":[{\"stages\":[\"a\",{\"stage\":\"jq\",\"on_error\":\"fail_job\"}]}]}", 3);
+    CHECK_INT(claim().attempt, 0);
+    const struct job *ended = live_job(first_live());
+    CHECK_INT(ended->status, JOB_ERROR);
+    CHECK_TEXT(ended->error, "interrupted 5 times");
+    CHECK_INT(ended->counts.failed, 1);
+    CHECK_INT(ended->counts.skipped, 2);
+    end();
+    pipeline_free(pipeline);
+}
+
+TEST(what_is_to_be_used_instead_takes_the_place_of_an_item_interrupted_too_often)
+{
+    struct pipeline *pipeline = give_up("{\"name\":\"x\",\"legs\":[{\"stages\":[{\"stage\":\"a\",\"on_error\":{\"use\":{\"b\":0}}}]}]}", 1);
+    CHECK_INT(claim().attempt, 0);
+    CHECK_INT(live_job(first_live())->counts.completed, 1);
+    CHECK_INT(live_job(first_live())->status, JOB_COMPLETED);
+    end();
+    pipeline_free(pipeline);
+}
+
+TEST(with_what_is_to_be_used_instead_the_next_leg_begins_and_may_be_interrupted_as_often)
+{
+    struct pipeline *pipeline = give_up("{\"name\":\"x\",\"legs\":[{\"stages\":[{\"stage\":\"a\",\"on_error\":{\"use\":{\"b\":0}}}],\"resources\":{\"gpu\":1}},"
+                                        "{\"stages\":[\"c\"],\"resources\":{\"gpu\":1}}]}", 2);
+    struct claim got;
+    CHECK_INT(store_claim(bench.store, &got), STORE_CLAIMED);
+    CHECK_INT(got.leg, 1);
+    CHECK_INT(got.token.attempt, LIMIT_INTERRUPTS + 1);
+    CHECK(bytes_equal(got.value, BYTES("{\"b\":0}")));
+    CHECK_INT(store_claim(bench.store, &(struct claim){0}), STORE_NONE);    /* it has the unit */
+    sync_all();
+    claim_done(&got);
+    power_cut();
+    struct token token = claim_read();
+    CHECK_INT(token.attempt, LIMIT_INTERRUPTS + 2);
+    finish(token, VERDICT_DONE);
+    CHECK_INT(live_job(first_live())->counts.completed, 1);
+    end();
+    pipeline_free(pipeline);
+}
+
 TEST(what_was_not_durable_never_happened)
 {
     begin();

@@ -310,7 +310,7 @@ static void begin(struct sim *sim)
         "{\"name\":\"one\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
         "{\"name\":\"two\",\"result_key\":\"r\",\"legs\":[{\"stages\":[\"a\",\"b\"],\"timeout_s\":10,\"attempts\":2},{\"stages\":[\"c\"],\"timeout_s\":20}]}",
         "{\"name\":\"three\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":1},{\"stages\":[\"b\"],\"timeout_s\":30,\"attempts\":4,\"backoff_ms\":[0,10]},{\"stages\":[\"c\"]}]}",
-        "{\"name\":\"once\",\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":60,\"attempts\":1}]}",
+        "{\"name\":\"once\",\"legs\":[{\"stages\":[{\"stage\":\"a\",\"on_error\":\"fail_job\"}],\"timeout_s\":60,\"attempts\":1}]}",
     };
     static const char *const pooled[SIM_PIPELINES] = {
         "{\"name\":\"one\",\"concurrency\":2,\"legs\":[{\"stages\":[\"a\"],\"timeout_s\":5,\"backoff_ms\":[100,2000]}]}",
