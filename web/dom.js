@@ -19,6 +19,14 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// The same of several: texts, and nodes around those that are somebody else's.
+export function sayAll(node, parts) {
+  if (node.textContent !== parts.map((part) => part.textContent ?? part).join('')) node.replaceChildren(...parts);
+}
+
+// Somebody else's words among ours: should they turn the direction of writing, then their own only.
+export const theirs = (text) => make('bdi', {}, text);
+
 export function show(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;
 }

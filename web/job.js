@@ -5,7 +5,7 @@ import * as api from './api.js';
 import { drawBar } from './bar.js';
 import * as cards from './cards.js';
 import { COMPLETED, FAILED, PROCESSING, SKIPPED, ended, known, pace } from './fold.js';
-import { $, announce, make, say, show, tell } from './dom.js';
+import { $, announce, make, say, sayAll, show, tell, theirs } from './dom.js';
 import { serverNow, watch, wire } from './store.js';
 import * as timeline from './timeline.js';
 import { uploadOf } from './uploads.js';
@@ -150,10 +150,10 @@ function nowLine(job) {
     if (names.length === 4) break;
     const item = job.items.get(index);
     const percent = item.percent === undefined ? '' : ` ${item.percent} %`;
-    names.push((item.name || `item ${item.index + 1}`) + (item.state === 'retrying' ? ' (to be tried again)' : percent));
+    names.push([theirs(item.name || `item ${item.index + 1}`), item.state === 'retrying' ? ' (to be tried again)' : percent]);
   }
   const more = job.counts[PROCESSING] - names.length;
-  say($('now'), names.length ? `Now: ${names.join(', ')}${more > 0 ? ` and ${count(more)} more` : ''}` : '');
+  sayAll($('now'), names.length ? [...names.flatMap((name, at) => [at ? ', ' : 'Now: ', ...name]), more > 0 ? ` and ${count(more)} more` : ''] : []);
 }
 
 function sendingLine(job) {
@@ -202,7 +202,7 @@ function failedLine(job, item) {
   const button = make('button', { type: 'button', class: 'plain', 'aria-label': `Retry ${name}`, title: 'A retry is a new job; it can begin when this one has ended',
                                   onclick: () => retry([item.index], button) }, 'Retry');
   button.disabled = !job.end;
-  const why = make('p', {}, make('span', { class: 'failed-word' }, 'Failed: '), make('b', {}, name), ` - ${item.error}`);
+  const why = make('p', {}, make('span', { class: 'failed-word' }, 'Failed: '), make('b', {}, theirs(name)), ' - ', theirs(item.error));
   const more = [item.stage && `in ${item.stage}`, item.attempt > 1 && plural(item.attempt, 'attempt')].filter(Boolean).join(', ');
   if (more) why.append(make('span', { class: 'small' }, ` (${more})`));
   const line = make('li', {}, why, button);

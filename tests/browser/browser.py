@@ -40,6 +40,7 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self.rest, self.number, self.complaints, self.context = b'', 0, [], None
+        self.dialogs, self.requests = [], []    # what was opened, and each address asked for by tabs with Network.enable
 
     def begin(self):
         """A browser as if it were new: nothing stored, no worker of an earlier test."""
@@ -69,7 +70,10 @@ class Browser:
         elif told.get('method') == 'Log.entryAdded' and told['params']['entry']['source'] != 'network' and \
                 told['params']['entry']['level'] != 'verbose':
             self.complaints.append(told['params']['entry'])
+        elif told.get('method') == 'Network.requestWillBeSent':
+            self.requests.append(told['params']['request']['url'])
         elif told.get('method') == 'Page.javascriptDialogOpening':
+            self.dialogs.append(told['params'])
             self.number += 1
             answer = {'id': self.number, 'method': 'Page.handleJavaScriptDialog', 'params': {'accept': True}, 'sessionId': told['sessionId']}
             os.write(self.out, json.dumps(answer).encode() + b'\0')
