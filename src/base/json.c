@@ -282,8 +282,15 @@ void json_null(struct buf *buf)
     buf_text(buf, "null");
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 void json_raw(struct buf *buf, struct bytes json)
 {
+    while (json.count && is_space(json.at[json.count - 1]))      /* the last byte is what the next comma goes by */
+        json.count--;
     comma(buf);
     buf_put(buf, json);
 }

@@ -40,7 +40,7 @@ void json_int(struct buf *buf, int64_t value);
 void json_real(struct buf *buf, double value);               /* shortest of up to 15 digits; null for NaN and infinities */
 void json_flag(struct buf *buf, bool value);
 void json_null(struct buf *buf);
-void json_raw(struct buf *buf, struct bytes json);           /* splice ready JSON */
+void json_raw(struct buf *buf, struct bytes json);           /* splice ready JSON, without the space behind it */
 /* A key and its value at once. */
 void json_put_bytes(struct buf *buf, const char *key, struct bytes text);
 void json_put_text(struct buf *buf, const char *key, const char *text);

@@ -25,6 +25,18 @@ TEST(the_writer_sets_commas_by_looking_back)
     CHECK_TEXT(buf_z(&buf), "data: {\"a\":-12,\"b\":[\"x\\\"\\n\\\\\\u0001{\",null,93.25,true,{},{\"k\":1}],\"c\":-9223372036854775808}");
 }
 
+TEST(space_behind_what_is_spliced_is_left_out)
+{
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 100);
+    json_open(&buf, '{');
+    json_put_raw(&buf, "a", BYTES("100\t \t"));
+    json_put_raw(&buf, "b", BYTES("{}\n"));
+    json_put_int(&buf, "c", 1);
+    json_close(&buf, '}');
+    CHECK_TEXT(buf_z(&buf), "{\"a\":100,\"b\":{},\"c\":1}");
+}
+
 TEST(a_string_with_broken_utf8_is_mended_on_the_way_out)
 {
     struct buf buf BUF_OWNED;

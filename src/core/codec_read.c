@@ -28,7 +28,8 @@ static int get_counts(struct json_object *from, struct counts *ret)
         return -1;
     int64_t *fields[] = {&ret->pending, &ret->processing, &ret->completed, &ret->failed, &ret->skipped};
     for (size_t i = 0; i < 5; i++)
-        *fields[i] = json_object_get_int64(json_object_array_get_idx(array, i));
+        if ((*fields[i] = json_object_get_int64(json_object_array_get_idx(array, i))) >> EVENT_COUNT_BITS)      /* negative ones too */
+            return -1;
     return 0;
 }
 

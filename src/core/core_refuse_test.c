@@ -189,6 +189,7 @@ TEST(a_damaged_row_names_its_field)
         {EVENT_ITEMS_SKIPPED, "{\"ranges\":[1]}", "\"ranges\""}, {EVENT_ITEMS_SKIPPED, "{\"ranges\":[[1]]}", "\"ranges\""},
         {EVENT_JOB_ENDED, "{}", "\"status\""}, {EVENT_JOB_ENDED, "{\"status\":\"completed\"}", "\"counts\""},
         {EVENT_ITEM_DONE, "{\"counts\":[1,2]}", "\"counts\""}, {EVENT_ITEM_STARTED, "{\"counts\":[1,0,0,0,0]}", "\"why\""},
+        {EVENT_ITEM_STARTED, "{\"counts\":[1,0,0,5e55,0]}", "\"counts\""}, {EVENT_ITEM_STARTED, "{\"counts\":[-1,0,0,0,0]}", "\"counts\""},
         {(enum event_kind)99, "{}", "newer program"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

@@ -157,8 +157,8 @@ static void counts_of(const struct row *row, int64_t ret[5])
     if (rest.count >= 2)
         rest = (struct bytes){rest.at + 1, rest.count - 2};
     for (int i = 0; i < 5; i++) {
-        ret[i] = 0;
-        bytes_to_i64(bytes_cut(&rest, ','), &ret[i]);
+        if (!bytes_to_i64(bytes_cut(&rest, ','), &ret[i]) || ret[i] >> EVENT_COUNT_BITS)
+            ret[i] = 0;
     }
 }
 

@@ -139,6 +139,17 @@ TEST(the_end_is_complete_with_what_was_skipped_counted_as_failed)
            "\"summary\":{},\"seconds\":12.5}\nid: 1000-7\n\n");
 }
 
+TEST(counts_of_a_damaged_row_are_none)
+{
+    struct row *row = row_new(BYTES("{\"status\":\"completed\",\"counts\":[0,0,2,9223372036854775807,-1],\"seconds\":1}"));
+    struct buf buf BUF_OWNED;
+    buf_init(&buf, 4096);
+    row->kind = EVENT_JOB_ENDED;
+    frame_render(&header, FACE_SEED, row, (struct bytes){0}, &buf);
+    CHECK(strstr(buf_z(&buf), "\"total\":2,\"successful\":2,\"failed\":0"));
+    row_unref(row);
+}
+
 TEST(the_staged_face_has_its_own_progress)
 {
     expect(FACE_STAGED, started(1, WHY_FIRST), EVENT_ITEM_STARTED, 1,
