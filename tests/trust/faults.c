@@ -5,6 +5,11 @@
  * has the same layout). Only one process counts: the one that was started with the variable, never a fork of it. With `children` set,
  * those that it starts by posix_spawn are given the library, and they count instead: the test of a worker.
  *
+ * A call is also known by its path: the class and the `depth` innermost return addresses, each relative to its object, so that neither
+ * the order of threads nor where the loader puts things changes it. With `record` set the paths of all calls of the mask are listed with
+ * their counts; with `path` set only calls of that path are numbered. The depth is bounded because recursion (values within values) and the
+ * loops around each callback would make endlessly many paths of what is the same code; a dozen or so frames tell who asked, and for what.
+ *
  * What the C library does within itself (fopen's open, say) does not pass here. */
 #undef _FORTIFY_SOURCE
 #undef _FILE_OFFSET_BITS      /* else open would be another name of open64 */
@@ -12,6 +17,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
@@ -38,6 +44,14 @@
 /* One bit of the mask each; the test knows them by their number. */
 enum class { ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER, ACCEPT, WATCH, CLASSES };
 
+/* A path that calls came by. */
+struct path {
+    _Atomic uint64_t hash, count;
+    uint32_t class, low;                  /* low: the last bits of where its innermost frame returns to, the same wherever the object lies */
+};
+#define ANY_LISTED UINT64_MAX
+enum { PATHS_MAX = 1 << 14, DEPTH_MAX = 60, LOW_BITS = 0xfff };
+
 struct control {
     _Atomic uint32_t armed;
     uint32_t mask, error, piece;          /* piece: do a part instead of failing */
@@ -47,7 +61,12 @@ struct control {
     _Atomic uint64_t counts[16];          /* of each class */
     _Atomic int64_t skew_s;               /* the wall clock is so far ahead, armed or not */
     uint64_t least;                       /* allocations below so many bytes are left alone */
+    uint64_t path;                        /* other than 0: only calls of this path are numbered; ANY_LISTED: of those in `paths` */
+    uint32_t low, depth, record;
+    _Atomic uint32_t unlisted;            /* calls whose paths found no room */
+    _Atomic uint64_t hit;                 /* the path of the first call that failed, where `path` is set */
     char spot[4096];                      /* where the first failure was: lines `object+offset` */
+    struct path paths[PATHS_MAX];         /* by their hash, in the next free place */
 };
 
 static struct control none, *control = &none;
@@ -74,25 +93,113 @@ static void note_spot(const char *name)
     }
 }
 
-/* Whether this call is one that is to fail. */
-static bool fails(enum class class, const char *name)
+static uint64_t mixed(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
+}
+
+/* Takes no lock and no memory: both may be what fails. */
+static uint64_t mixed_frame(uint64_t hash, void *frame, bool *ours)
+{
+    struct dl_find_object in = {0};
+    if (_dl_find_object(frame, &in) != 0)
+        return mixed(hash, (uintptr_t)frame & LOW_BITS);
+    *ours = (char *)in.dlfo_map_start <= (char *)&none && (char *)&none < (char *)in.dlfo_map_end;
+    const char *name = in.dlfo_link_map->l_name, *base = name ? strrchr(name, '/') : NULL;
+    for (base = base ? base + 1 : name ? name : ""; *base; base++)
+        hash = mixed(hash, (unsigned char)*base);
+    return mixed(hash, (uint64_t)((char *)frame - (char *)in.dlfo_map_start));
+}
+
+static uint64_t path_of(enum class class)
+{
+    void *frames[DEPTH_MAX];
+    uint64_t hash = class + 1U;
+    uint32_t taken = 0;
+    int count = backtrace(frames, DEPTH_MAX);
+    for (int i = 0; i < count && taken < control->depth; i++) {
+        bool ours = false;
+        uint64_t more = mixed_frame(hash, frames[i], &ours);
+        if (!ours) {      /* what is below stands in this library */
+            hash = more;
+            taken++;
+        }
+    }
+    return hash ? hash : 1;
+}
+
+/* The place of a path, taken for it if it has none and `takes`; NULL when there is none. */
+static struct path *place_of(uint64_t hash, bool takes)
+{
+    for (uint32_t i = 0; i < PATHS_MAX; i++) {
+        struct path *path = &control->paths[(hash + i) % PATHS_MAX];
+        uint64_t there = path->hash;
+        if (!there && takes && atomic_compare_exchange_strong(&path->hash, &there, hash))
+            return path;
+        if (there == hash)
+            return path;
+        if (!there)
+            return NULL;
+    }
+    return NULL;
+}
+
+static void list_path(enum class class, uint32_t low)
+{
+    struct path *path = place_of(path_of(class), true);
+    if (path) {
+        path->class = class;
+        path->low = low;
+        path->count++;
+    } else {
+        control->unlisted++;
+    }
+}
+
+/* Whether the call is one of the path that is wanted. The low bits spare most calls the look at their frames. */
+static bool on_the_path(enum class class, uint32_t low)
+{
+    uint64_t wanted = control->path;
+    if (!wanted)
+        return true;
+    if (control->seen >= control->last || (wanted != ANY_LISTED && control->low != low))
+        return false;
+    uint64_t hash = path_of(class), none_yet = 0;
+    if (wanted == ANY_LISTED ? !place_of(hash, false) : hash != wanted)
+        return false;
+    atomic_compare_exchange_strong(&control->hit, &none_yet, hash);
+    return true;
+}
+
+/* Whether this call is one that is to fail. `caller` is where the hook returns to. */
+static bool fails_at(enum class class, const char *name, void *caller)
 {
     if (!counting || inside || !control->armed)
         return false;
     control->counts[class]++;
     if (!(control->mask & 1U << class))
         return false;
-    uint64_t number = ++control->seen;
-    if (number < control->first || number > control->last)
-        return false;
     int before = errno;
+    uint32_t low = (uintptr_t)caller & LOW_BITS;
+    bool wanted = false;
     inside++;
-    if (control->failed++ == 0)
-        note_spot(name);
+    if (control->record)
+        list_path(class, low);
+    if (on_the_path(class, low)) {
+        uint64_t number = ++control->seen;
+        wanted = number >= control->first && number <= control->last;
+        if (wanted && control->failed++ == 0)
+            note_spot(name);
+    }
     inside--;
     errno = before;
-    return true;
+    return wanted;
 }
+
+/* For hooks, and what is always inlined into them. */
+#define fails(class, name) fails_at(class, name, __builtin_return_address(0))
+#define IN_ITS_HOOK static inline __attribute__((always_inline))
 
 static int fail(void)
 {
@@ -140,7 +247,7 @@ static void *out_of_memory(void)
     return NULL;
 }
 
-static bool none_left(size_t size, const char *name)
+IN_ITS_HOOK bool none_left(size_t size, const char *name)
 {
     return size >= control->least && fails(ALLOC, name);
 }
@@ -177,7 +284,7 @@ static enum kind kind_of(int fd)
 }
 
 /* 1 = the call fails, 2 = it does a part. A message is never cut, and nothing of one byte. */
-static int bytes_fail(int fd, bool writes, const char *name, size_t count)
+IN_ITS_HOOK int bytes_fail(int fd, bool writes, const char *name, size_t count)
 {
     if (!counting || inside || !control->armed)
         return 0;

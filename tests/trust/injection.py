@@ -17,10 +17,12 @@ import os
 import random
 import re
 import select
+import shutil
 import struct
 import subprocess
 import time
 import unittest
+from typing import NamedTuple
 
 from scorecard import BUILD
 from rivulet_server import PROGRAM, Answer, Rivulet, image
@@ -30,29 +32,67 @@ LIBRARY = os.path.join(BUILD, 'tests', 'faults.so')
 CLASSES = ('alloc', 'write-file', 'write-socket', 'read-file', 'read-socket', 'sync', 'open', 'name', 'start', 'map', 'stat', 'wait', 'write-other', 'read-other', 'accept', 'watch')
 ALLOC, WRITE_FILE, WRITE_SOCKET, READ_FILE, READ_SOCKET, SYNC, OPEN, NAME, START, MAP, STAT, WAIT, WRITE_OTHER, READ_OTHER, ACCEPT, WATCH = range(len(CLASSES))
 ALL = 1 << 62
+DEPTH = 16                # frames of a path
 PATIENCE_S = 8            # a client that hears nothing for so long has been forgotten
 END_S = 15                # a job whose faults are over has ended by then
 PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 2, 'attempts': 4, 'backoff_ms': [5, 10]}]}
 ENDS_OF_MEMORY, ENDS_OF_THE_LOG, ENDS_OF_STARTS, ENDS_OF_LIBRARIES = 71, 70, 2, -6
 
 
+class Path(NamedTuple):
+    """A way by which calls came: see faults.c. `count` is how often in one life, at the least."""
+
+    hash: int
+    kind: int
+    low: int
+    count: int
+
+
 class Control:
     """The file that the library reads: struct control of faults.c."""
 
-    HEAD, PID, COUNTS, SKEW, SPOT, SIZE = struct.Struct('<4I2Q'), 52, 56, 184, 200, 200 + 4096
+    HEAD, PID, COUNTS, SKEW, PATH, HIT, SPOT = struct.Struct('<4I2Q'), 52, 56, 184, 200, 224, 232
+    PATHS, ENTRY, ENTRIES = SPOT + 4096, struct.Struct('<2Q2I'), 1 << 14
+    ANY_LISTED = (1 << 64) - 1
+    SIZE = PATHS + ENTRIES * ENTRY.size
 
     def __init__(self, path):
         with open(path, 'wb') as file:
-            file.write(bytes(self.SIZE))
+            file.truncate(self.SIZE)
         with open(path, 'r+b') as file:
             self.map = mmap.mmap(file.fileno(), self.SIZE)
 
-    def arm(self, mask, first, last, error, piece):
+    def arm(self, mask, first, last, error, piece, path=None, record=False):
+        """path: a Path, or a list of them, of which the first that comes is meant."""
+        listed = path if isinstance(path, list) else []
+        wanted, low = (self.ANY_LISTED, 0) if listed else (path.hash, path.low) if path else (0, 0)
         self.map[:self.PID - 4] = bytes(self.PID - 4)
         self.map[self.COUNTS:self.SKEW] = bytes(self.SKEW - self.COUNTS)
-        self.map[self.SPOT:] = bytes(self.SIZE - self.SPOT)
+        self.map[self.PATH:self.PATHS] = struct.pack('<Q4IQ', wanted, low, DEPTH, int(record), 0, 0) + bytes(self.PATHS - self.SPOT)
+        if record or listed:
+            self.map[self.PATHS:] = bytes(self.SIZE - self.PATHS)
+        for one in listed:
+            self.list(one)
         self.map[4:self.HEAD.size] = self.HEAD.pack(0, mask, error, piece, first, last)[4:]
         self.map[:4] = struct.pack('<I', 1)
+
+    def list(self, path):
+        """In the place where the library looks for it."""
+        place = path.hash % self.ENTRIES
+        while struct.unpack_from('<Q', self.map, self.PATHS + place * self.ENTRY.size)[0] not in (0, path.hash):
+            place = (place + 1) % self.ENTRIES
+        self.ENTRY.pack_into(self.map, self.PATHS + place * self.ENTRY.size, path.hash, 0, path.kind, path.low)
+
+    @property
+    def hit(self):
+        """The hash of the path on which a call failed."""
+        return struct.unpack_from('<Q', self.map, self.HIT)[0]
+
+    def paths(self):
+        """Those that were recorded: {hash: Path}"""
+        assert not struct.unpack_from('<I', self.map, self.HIT - 4)[0], 'more paths than the library has room for'
+        entries = self.ENTRY.iter_unpack(self.map[self.PATHS:])
+        return {hash: Path(hash, kind, low, count) for hash, count, kind, low in entries if hash}
 
     def disarm(self):
         self.map[:4] = bytes(4)
@@ -72,13 +112,13 @@ class Control:
         self.map[self.SKEW:self.SKEW + 8] = struct.pack('<q', seconds)
 
     def least(self, count):
-        self.map[self.SKEW + 8:self.SPOT] = struct.pack('<Q', count)
+        self.map[self.SKEW + 8:self.PATH] = struct.pack('<Q', count)
 
     def children(self, wanted):
         self.map[48:52] = struct.pack('<I', wanted)
 
     def spot(self):
-        return self.map[self.SPOT:].split(b'\0')[0].decode(errors='replace').splitlines()
+        return self.map[self.SPOT:self.PATHS].split(b'\0')[0].decode(errors='replace').splitlines()
 
 
 def spot_text(lines):
@@ -130,9 +170,9 @@ class Faulty(Mortal):
             file.seek(self.told)
             return file.read()
 
-    def arm(self, classes, first=1, last=None, error=errno.ENOMEM, piece=False):
+    def arm(self, classes, first=1, last=None, error=errno.ENOMEM, piece=False, path=None, record=False):
         mask = sum(1 << one for one in (classes if isinstance(classes, (tuple, list)) else [classes]))
-        self.control.arm(mask, first, first if last is None else last, error, int(piece))
+        self.control.arm(mask, first, first if last is None else last, error, int(piece), path, record)
 
     def arm_now(self):
         """As the sweep has it; scenarios call this at their moment."""
@@ -166,6 +206,12 @@ class Faulty(Mortal):
         self.process.stdout.close()
         self.errors.close()
         return status, self.sentences()
+
+    def empty(self):
+        """Ends it, and there is nothing that it ever knew."""
+        if self.alive():
+            self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
 
     def alive(self):
         return self.process.poll() is None
@@ -214,7 +260,26 @@ class Witness:
         self.open, self.jobs, self.wrong, self.lost = [], {}, [], 0
         self.ends, self.answers, self.points = collections.Counter(), collections.Counter(), 0
         self.chance = random.Random(seed)
+        self.mark = 0
+        self.syncs = self.unstopped = 0           # of the log that failed, and after which the server went on
         self.context, self.strict, self.whole_log = '', False, True      # strict: what fails now must be seen by nobody
+
+    def next_mark(self):
+        """A number that makes contents new: what is stored already is not stored again."""
+        self.mark += 1
+        return self.mark
+
+    def forget(self):
+        """Keeps what it counted."""
+        self.open, self.jobs = [], {}
+
+    def add(self, other):
+        """What another counted, in a process of its own."""
+        self.ends += other.ends
+        self.answers += other.answers
+        self.wrong += other.wrong
+        for name in ('lost', 'points', 'syncs', 'unstopped'):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def complain(self, sentence, server=None):
         spot = spot_text(server.control.spot()) if server else ''

@@ -10,9 +10,10 @@ SMALL, LARGE = {'said': 'small'}, 70000
 
 
 def upload(server, witness):
-    """A form with a small and a large file, until its job is known."""
+    """A form with a small and a large file, which is new, and the large one again, until its job is known."""
+    content = jpeg(200000, b'%08d' % witness.next_mark())
     server.arm_now()
-    told = witness.submit(server, [image('a.jpg', result=SMALL), image('b.jpg', content=jpeg(200000))], ['"said":"small"', '"bytes":200000'])
+    told = witness.submit(server, [image('a.jpg', result=SMALL), image('b.jpg', content=content), image('c.jpg', content=content)], ['"said":"small"', '"bytes":200000'])
     server.disarm()
     if told:
         told.stream.connection.close()
@@ -29,7 +30,7 @@ def claim(server, witness):
 
 def finish(server, witness):
     """The last item ends, with a result that is a file of its own, and with it the job."""
-    told = witness.submit(server, [image('f.jpg', sleep_ms=20, pad=LARGE), image('g.jpg', sleep_ms=20, fail='not this one')], ['"pad":"abc', 'not this one'])
+    told = witness.submit(server, [image('f.jpg', sleep_ms=20, pad=LARGE + witness.next_mark()), image('g.jpg', sleep_ms=20, fail='not this one')], ['"pad":"abc', 'not this one'])
     server.arm_now()
     if told:
         witness.read(told)
