@@ -355,8 +355,14 @@ ssize_t __pread64_chk(int fd, void *at, size_t count, off64_t offset, size_t roo
 
 /* ---- the rest ---- */
 
-PLAIN(SYNC, int, fsync, (int fd), (fd))
-PLAIN(SYNC, int, fdatasync, (int fd), (fd))
+static bool is_folder(int fd)
+{
+    struct stat about;
+    return NEXT(fstat)(fd, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+int fsync(int fd) { return fails(SYNC, is_folder(fd) ? "fsync of a folder" : "fsync") ? fail() : NEXT(fsync)(fd); }
+int fdatasync(int fd) { return fails(SYNC, is_folder(fd) ? "fdatasync of a folder" : "fdatasync") ? fail() : NEXT(fdatasync)(fd); }
 
 static mode_t mode_from(int flags, va_list rest)
 {

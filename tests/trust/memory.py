@@ -49,6 +49,7 @@ def main():
     for status, times in sorted(witness.answers.items(), key=str):
         card.row(f'    answers {status}', times)
     card.row('call paths that did not come again, and were not tried', missed)
+    card.note(', '.join(f'{what} {times}' for what, times in sorted(ways.late.items())))
     card.row('failed allocations after which something was wrong', len(witness.wrong), f'of {reached + large}', bar=0)
     least = QUICK_MIN if options.quick else POINTS_MIN
     card.row('failed allocations', reached + large, bar=f'{least:,} at least', good=reached + large >= least or bool(options.only))

@@ -106,9 +106,10 @@ class Lives:
 
 
 def see_the_stop(witness, server):
-    """A sync of the log that failed is never tried again: what the disk holds is unknown, and the process ends at once."""
+    """A sync of the log that failed is never tried again: what the disk holds is unknown, and the process ends at once. SQLite syncs the log's folder too, without
+    heed of the outcome; the store has done that before, and ends if it fails."""
     spot = server.control.spot()
-    if spot[:1] not in (['fsync'], ['fdatasync']) or not any(line.startswith('libsqlite3') for line in spot[1:]):
+    if not spot or spot[0] not in ('fsync', 'fdatasync') or not any(line.startswith('libsqlite3') for line in spot[1:]):
         return
     witness.syncs += 1
     witness.await_end(server)
@@ -249,7 +250,7 @@ class Ways:
     def __init__(self, witness, classes, errors, seed, quick=None, both=True):
         """quick: at most so many points of a scenario, by chance; both: the last call of a path fails too."""
         self.witness, self.classes, self.errors, self.seed, self.quick, self.both = witness, classes, errors, seed, quick, both
-        self.found, self.calls, self.chosen, self.failed, self.tally = {}, {}, {}, {}, collections.Counter()
+        self.found, self.calls, self.chosen, self.failed, self.tally, self.late = {}, {}, {}, {}, collections.Counter(), collections.Counter()
 
     def points(self, name):
         """One for the first call of each path with each error, and for its last where there are more."""
@@ -291,4 +292,5 @@ class Ways:
             whole = f'{paths} call paths, {errors}' if self.quick is None or errors else f'a choice from {paths} call paths, '
             card.row(f'{calls} that failed in {name}', len(held), f'of {len(wanted)} ({whole}{self.calls[name]:,} calls in a life)')
             missed += len(wanted - held)
+            self.late.update(f'{name}, {CLASSES[path.kind]}' for path in self.found[name].values() for hash, _ in wanted - held if hash == path.hash)
         return missed
