@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from scorecard import BUILD
 from rivulet_server import PROGRAM, Answer, Rivulet, image
-from survival import LOST, Brittle, Mortal, Story, blobs_on_disk, check_server, jpeg
+from survival import LOST, Brittle, Mortal, Story, blobs_on_disk, check_server, hash_of, jpeg
 
 LIBRARY = os.path.join(BUILD, 'tests', 'faults.so')
 CLASSES = ('alloc', 'write-file', 'write-socket', 'read-file', 'read-socket', 'sync', 'open', 'name', 'start', 'map', 'stat', 'wait', 'write-other', 'read-other', 'accept', 'watch')
@@ -433,6 +433,14 @@ class Witness:
                 return
             time.sleep(0.01)
 
+    def weigh(self, server, known=frozenset()):
+        """Each stored file holds what its name says, which is the hash of it. Answers all names."""
+        names = blobs_on_disk(server.dir)
+        for name in names - known:
+            if hash_of(server.dir, name) != name:
+                self.complain(f'the file {name} holds something else', server)
+        return names
+
     def audit(self, server):
         """The whole log, and the files beside it: the law holds, and after a start nothing lies about that nobody names."""
         self.end_open_jobs(server)
@@ -455,7 +463,7 @@ class Witness:
             time.sleep(0.05)
         if stray:
             self.complain(f'{len(stray)} files that nobody names outlive a start: {sorted(stray)[:3]}')
-        if missing := named - blobs_on_disk(server.dir):
+        if missing := named - self.weigh(server):
             self.complain(f'{len(missing)} files are missing')
         if os.listdir(os.path.join(server.dir, 'tmp')):
             self.complain('tmp/ is not empty after a start')

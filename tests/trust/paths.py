@@ -70,7 +70,7 @@ class Lives:
     """Those of a scenario, one after the other; `new`: each in an empty folder."""
 
     def __init__(self, witness, name, new=False):
-        self.witness, self.new = witness, new
+        self.witness, self.new, self.weighed = witness, new, set()
         self.sweep = Sweep(witness, getattr(scenarios, name), getattr(scenarios, name + '_ready', None))
         if not new:      # what only the first life does is no path of the others
             self.live('nothing fails yet', classes=[], first=ALL)
@@ -79,7 +79,7 @@ class Lives:
     def live(self, name, **plan):
         if self.new:
             self.sweep.server.empty()
-            self.witness.jobs = {}
+            self.witness.jobs, self.weighed = {}, set()
         self.sweep.again(name, **plan)
 
     def record(self, classes):
@@ -98,6 +98,7 @@ class Lives:
         if hit:
             see_the_stop(self.witness, server)
         self.witness.settle(server)
+        self.weighed = self.witness.weigh(server, self.weighed)
         self.witness.strict = False
         return hit
 

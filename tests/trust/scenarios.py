@@ -10,10 +10,13 @@ SMALL, LARGE = {'said': 'small'}, 70000
 
 
 def upload(server, witness):
-    """A form with a small and a large file, which is new, and the large one again, until its job is known."""
-    content = jpeg(200000, b'%08d' % witness.next_mark())
+    """A form with a small and a large file, the large one again and one more, until its job is known. All of them are new to the server, else nothing would be kept of
+    what is written."""
+    mark = witness.next_mark()
+    content = jpeg(200000, b'%08d' % mark)
+    files = [image('a.jpg', result={**SMALL, 'mark': mark}), image('b.jpg', content=content), image('c.jpg', content=content), image('d.jpg', result={'said': 'last', 'mark': mark})]
     server.arm_now()
-    told = witness.submit(server, [image('a.jpg', result=SMALL), image('b.jpg', content=content), image('c.jpg', content=content)], ['"said":"small"', '"bytes":200000'])
+    told = witness.submit(server, files, ['"said":"small"', '"bytes":200000', '"said":"last"'])
     server.disarm()
     if told:
         told.stream.connection.close()
