@@ -115,11 +115,13 @@ class Watch:
         found = reports.read()
         text = '\n'.join(one for texts in found.values() for one in texts)
         missing = [word for word in expected if word not in text]
+        slow = sum(line.startswith('slow ') for line in lines)
+        if slow and note == 'ran no test':
+            failed, note = 0, ''
         if expected:
             passed, failed = len(expected) - len(missing) + passed, len(missing) + failed
             note = f'planted, and not reported: {", ".join(missing)}' if missing else note
         count = 0 if expected else sum(len(texts) for texts in found.values())
-        slow = sum(line.startswith('slow ') for line in lines)
         print(f'{name:24} {passed:5} passed {failed:3} failed {count:3} reports {time.monotonic() - began:7.1f} s'
               f'{f"  {slow} measured too much" if slow else ""}{"  " + note if note else ""}', flush=True)
         if failed:

@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
-"""A short story of the server for tools that are too slow for the suites: a start, three pictures and a text, a stream that is left and taken up again, a job
-of JSON Lines, a cancelled one, the page and the numbers, SIGTERM; then it is started again on what it left, and `rivulet run` does one text."""
-import glob
+"""A short story of the server for tools that are too slow for the suites: a start, three items, a stream that is left and taken up again, a job
+of JSON Lines, a cancelled one, the page and the numbers, SIGTERM; then it is started again on what it left, and `rivulet run` does a table."""
+import functools
+import http.server
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(HERE, '..', 'server'), os.path.join(HERE, '..', 'lib')]
 from rivulet_server import PATIENCE, PROGRAM, Rivulet, image  # noqa: E402
 
-SAMPLES = os.path.join(ROOT, 'examples', 'decklists')
+EXAMPLES = os.path.join(ROOT, 'examples')
 PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 60, 'attempts': 2, 'backoff_ms': [10, 20]}]}
 
 
@@ -51,11 +53,18 @@ class Story:
             server.close()
 
     def run(self):
-        text = sorted(glob.glob(os.path.join(SAMPLES, 'text', '*.txt')))[0]
+        """Rows of a table, a jq program, calls over HTTP, some of them more than once."""
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+        side = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=os.path.join(EXAMPLES, 'rows')))
+        threading.Thread(target=side.serve_forever, daemon=True).start()
         with tempfile.TemporaryDirectory(prefix='rivulet-story-') as folder:
-            done = subprocess.run([PROGRAM, 'run', 'decklists', '--catalogue', os.path.join(SAMPLES, 'catalogue.csv'), '--workers', '1', text], cwd=folder,
-                                  capture_output=True, timeout=60 * PATIENCE, check=False, env={**os.environ, 'TMPDIR': folder})
-        self.check('a text becomes a decklist', done.returncode == 0 and b'"decklist"' in done.stdout)
+            done = subprocess.run([PROGRAM, 'run', os.path.join(EXAMPLES, 'rows.yaml'), os.path.join(EXAMPLES, 'rows', 'cities.csv')], cwd=folder,
+                                  capture_output=True, timeout=60 * PATIENCE, check=False,
+                                  env={**os.environ, 'TMPDIR': folder, 'COUNTRIES_URL': f'http://127.0.0.1:{side.server_port}', 'RIVULET_NET_ALLOW': '127.0.0.1'})
+        side.shutdown()
+        self.check('a table goes through jq and HTTP', done.returncode == 0 and b'"countries"' in done.stdout)
 
 
 def main():

@@ -223,7 +223,7 @@ class Programs(Hostile):
         self.assertIn('Argument list too long', ended[2]['error'])
         self.assertEqual(ended[3]['result'], '********\n****')
         self.assertIn('status 3: ****', ended[4]['error'])
-        self.assertEqual(ended[5]['result'], '')
+        self.assertEqual(ended[5].get('result'), '', ended[5])
 
 
 if __name__ == '__main__':

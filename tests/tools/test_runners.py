@@ -65,6 +65,25 @@ class Run(unittest.TestCase):
         self.assertEqual((status, last), (1, '1 passed, 1 failed'))
         self.assertIn('took longer than 0.3 s', told)
 
+    def test_what_only_measures_is_told_and_does_not_count(self):
+        with tempfile.NamedTemporaryFile('w', suffix='.txt') as measures:
+            measures.write('# a list\ntest_it.It.test_b    a second\n')
+            measures.flush()
+            slow = ' def test_a(self): pass\n def test_b(self): self.assertLess(2, 1)\n'
+            status, last, told = self.run_file(slow, '--measures', measures.name)
+            self.assertEqual((status, last), (0, '1 passed, 0 failed'))
+            self.assertIn('slow test_it.It.test_b', told)
+            self.assertIn('2 not less than 1', told)
+            status, last, _ = self.run_file(slow.replace('test_a', 'test_c') + ' def test_d(self): self.fail()\n', '--measures', measures.name)
+            self.assertEqual((status, last), (1, '1 passed, 1 failed'))
+            status, last, told = self.run_file(slow.replace('test_b', 'test_c'), '--measures', measures.name)
+            self.assertEqual((status, last), (1, '1 passed, 2 failed'))      # it fails, and the list names what is not there
+            self.assertIn('there is no such test', told)
+
+    def test_patience_makes_every_limit_longer(self):
+        status, last, _ = self.run_file(' def test_a(self): time.sleep(0.5)\n', '--timeout', '0.3', '--patience', '20')
+        self.assertEqual((status, last), (0, '1 passed, 0 failed'))
+
     def test_a_file_that_dies_is_a_failure(self):
         status, last, told = self.run_file(' def test_a(self): pass\n def test_b(self): os._exit(0)\n')
         self.assertEqual((status, last), (1, '1 passed, 1 failed'))
