@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "config/units.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libfyaml.h>
 #include <stdio.h>
@@ -47,6 +48,14 @@ static void refuse(struct builder *builder, const struct yaml *at, const char *s
     mistakes_add(builder->mistakes, builder->source, at->line, at->column, "%s", sentence);
 }
 
+/* Refused, and nothing more is read. Said once: what is stopped may be looked at further. */
+static void stop(struct builder *builder, const struct yaml *at, const char *sentence)
+{
+    if (!builder->stop)
+        refuse(builder, at, sentence);
+    builder->stop = true;
+}
+
 static void append(struct yaml *parent, struct yaml *key, struct yaml *value)
 {
     if (!(parent->count & (parent->count - 1)))
@@ -64,8 +73,11 @@ static void merge(struct builder *builder, struct yaml *map, const struct yaml *
     } else if (from->kind == YAML_MAP) {
         for (size_t i = 0; i < from->count; i++) {
             char *name MEM_OWNED = mem_copy(from->members[i].key->text.at, from->members[i].key->text.count);
-            builder->stop |= ++builder->merged > LIMIT_PIPELINE_NODES;
-            if (!builder->stop && !yaml_key(map, name))
+            if (++builder->merged > LIMIT_PIPELINE_NODES) {
+                stop(builder, map, "The file merges too many values, counted each time.");
+                return;
+            }
+            if (!yaml_key(map, name))
                 append(map, from->members[i].key, from->members[i].value);
         }
     } else {
@@ -91,8 +103,7 @@ static void take_key(struct builder *builder, struct open_node *open, struct yam
 {
     char *name MEM_OWNED = mem_copy(key->text.at, key->text.count);
     if (key->kind != YAML_SCALAR) {
-        refuse(builder, key, "A key must be a word. (A text that begins with { or [ has to be quoted.)");
-        builder->stop = true;
+        stop(builder, key, "A key must be a word. (A text that begins with { or [ has to be quoted.)");
     } else if (yaml_key(open->node, name)) {
         const struct yaml *first = yaml_key(open->node, name);
         mistakes_add(builder->mistakes, builder->source, key->line, key->column, "\"%s\" stands here twice: first in line %d.", name, first->line);
@@ -104,13 +115,11 @@ static void take_key(struct builder *builder, struct open_node *open, struct yam
 static void put(struct builder *builder, struct yaml *node)
 {
     if (node->size > LIMIT_PIPELINE_NODES) {
-        refuse(builder, node, "The file holds too many values, with aliases written out.");
-        builder->stop = true;
+        stop(builder, node, "The file holds too many values, with aliases written out.");
         return;
     }
     if (!builder->depth) {
-        if (!builder->tree->root)
-            builder->tree->root = node;
+        builder->tree->root = node;
         return;
     }
     struct open_node *open = &builder->stack[builder->depth - 1];
@@ -217,7 +226,8 @@ static void on_scalar(struct builder *builder, struct fy_event *event)
     struct yaml *node = new_node(builder, YAML_SCALAR, token && text.count ? fy_token_start_mark(token) : NULL);
     enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
     node->text = (struct bytes){mem_copy(text.at, text.count), text.count};
-    node->style = style >= 0 && style < sizeof styles / sizeof *styles ? styles[style] : YAML_PLAIN;
+    assert(style >= 0 && style < sizeof styles / sizeof *styles);
+    node->style = styles[style];
     if (text.count && (node->style == YAML_SINGLE || node->style == YAML_DOUBLE))
         node->column--;               /* libfyaml's mark is behind the quote */
     take_tag(builder, node, event->scalar.tag);
@@ -231,8 +241,7 @@ static void on_open(struct builder *builder, enum yaml_kind kind, struct fy_toke
     struct bytes name = token_text(anchor);
     take_tag(builder, node, tag);
     if (builder->depth == LIMIT_PIPELINE_DEPTH) {
-        refuse(builder, node, "Lists and mappings are nested too deep.");
-        builder->stop = true;
+        stop(builder, node, "Lists and mappings are nested too deep.");
         return;
     }
     builder->stack[builder->depth++] = (struct open_node){node, NULL, {mem_copy(name.at, name.count), name.count}};
@@ -289,17 +298,17 @@ static void read_events(struct builder *builder)
     struct fy_diag_cfg diag_config;
     fy_diag_cfg_default(&diag_config);
     struct fy_diag *diag = fy_diag_create(&diag_config);
-    if (!diag)
-        return;
+    assert(diag);
     fy_diag_set_collect_errors(diag, true);
     struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE, .diag = diag};
     struct fy_parser *parser = fy_parser_create(&config);
     struct fy_event *event;
-    if (parser && !fy_parser_set_string(parser, builder->source->text, builder->source->count))
-        while (!builder->stop && (event = fy_parser_parse(parser))) {
-            take(builder, event);
-            fy_parser_event_free(parser, event);
-        }
+    int failed = parser ? fy_parser_set_string(parser, builder->source->text, builder->source->count) : -1;
+    assert(!failed);
+    while (!builder->stop && (event = fy_parser_parse(parser))) {
+        take(builder, event);
+        fy_parser_event_free(parser, event);
+    }
     void *at = NULL;
     struct fy_diag_error *error = fy_diag_got_error(diag) ? fy_diag_errors_iterate(diag, &at) : NULL;
     if (error && !builder->stop)
@@ -355,7 +364,7 @@ void yaml_done(struct yaml_tree *tree)
 
 static const struct yaml_member *member(const struct yaml *map, const char *key)
 {
-    for (size_t i = 0; map && map->kind == YAML_MAP && i < map->count; i++)
+    for (size_t i = 0; map->kind == YAML_MAP && i < map->count; i++)
         if (bytes_equal(map->members[i].key->text, bytes_of(key)))
             return &map->members[i];
     return NULL;

@@ -88,6 +88,22 @@ TEST(lines_of_a_program_are_found_in_the_file)
     done(&read);
 }
 
+TEST(a_place_that_cannot_be_known_is_in_the_line_where_the_text_begins)
+{
+    static const struct { const char *key; int line, column, want_line, want_column; } cases[] = {
+        {"lit", 0, 0, 2, 5}, {"lit", 0, 3, 2, 3}, {"lit", 9, 0, 10, 1}, {"fold", 1, 3, 6, 1}, {"quoted", 2, 2, 8, 9}, {"tabs", 1, 0, 11, 3},
+    };
+    struct read read;
+    read_text(&read, "lit: |\n    .a\n      | .b\nplain: .e\nfold: >\n  x\n  y\nquoted: 'a\n  b'\ntabs: |\n \t.c\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int line, column;
+        yaml_place(yaml_get(read.tree.root, cases[i].key), cases[i].line, cases[i].column, &line, &column);
+        test_note("%s %d:%d is %d:%d", cases[i].key, cases[i].line, cases[i].column, line, column);
+        CHECK(line == cases[i].want_line && column == cases[i].want_column);
+    }
+    done(&read);
+}
+
 TEST(empty_lines_at_a_blocks_beginning_count)
 {
     struct read read;
@@ -121,6 +137,30 @@ TEST(what_is_no_good_has_its_place)
     check_mistake("", 1, "nothing in this file");
     check_mistake("a: !file /nowhere/at/all\n", 1, "cannot be read");
     check_mistake("{a: 1}: 2\n", 1, "must be a word");
+    check_mistake("a: 1\n<<: 5\n", 2, "<< takes a mapping");
+    check_mistake("a\nb: 1\n", 1, "no YAML");
+    check_mistake("a: !env\n", 1, "!env is not known here; there are: !env NAME, !file PATH");
+    check_mistake("a: !env [b]\n", 1, "!env is not known here");
+    check_mistake("a: !file [b]\n", 1, "!file is not known here");
+    check_mistake("a: !file\n", 1, "!file takes the path of a file");
+    check_mistake("a: !file \"b\\0c\"\n", 1, "!file takes the path of a file");
+    check_mistake("a: b\x01\n", 1, "control character (1)");
+}
+
+TEST(bytes_that_are_no_text_are_refused)
+{
+    static const struct { struct bytes text; const char *part; } bad[] = {
+        {BYTES("a: \xff\n"), "no text in UTF-8"}, {BYTES("a: b\0c\n"), "no text in UTF-8"}, {{NULL, 0}, "nothing in this file"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct read read = {0};
+        yaml_parse(&read.tree, "a.yaml", bad[i].text, &read.mistakes);
+        CHECK(!read.tree.root);
+        CHECK_INT(read.mistakes.count, 1);
+        test_note("%s", read.mistakes.list[0].sentence);
+        CHECK(strstr(read.mistakes.list[0].sentence, bad[i].part));
+        done(&read);
+    }
 }
 
 TEST(many_aliases_of_aliases_are_refused)
@@ -136,6 +176,40 @@ TEST(many_aliases_of_aliases_are_refused)
     CHECK_INT(read.mistakes.count, 1);
     CHECK(strstr(read.mistakes.list[0].sentence, "too many values"));
     done(&read);
+}
+
+/* Each value is looked at for each map that takes it in. */
+TEST(merges_of_many_values_are_refused_with_a_sentence)
+{
+    struct read read;
+    struct buf text BUF_OWNED;
+    buf_init(&text, 1 << 18);
+    buf_text(&text, "x: &x {");
+    for (int i = 0; i < 1000; i++)
+        buf_print(&text, "k%d: 1, ", i);
+    buf_text(&text, "}\n");
+    for (int i = 0; i <= LIMIT_PIPELINE_NODES / 1000; i++)
+        buf_print(&text, "m%d: {<<: *x}\n", i);
+    read_text(&read, buf_z(&text));
+    CHECK(!read.tree.root);
+    CHECK_INT(read.mistakes.count, 1);
+    CHECK(strstr(read.mistakes.list[0].sentence, "merges too many values"));
+    CHECK_INT(read.mistakes.list[0].line, 2 + LIMIT_PIPELINE_NODES / 1000);
+    done(&read);
+}
+
+TEST(lists_in_lists_have_their_depth)
+{
+    char text[2 * LIMIT_PIPELINE_DEPTH + 3] = "";
+    struct read read;
+    memset(text, '[', LIMIT_PIPELINE_DEPTH);
+    memset(text + LIMIT_PIPELINE_DEPTH, ']', LIMIT_PIPELINE_DEPTH);
+    read_text(&read, text);
+    CHECK(read.tree.root && !read.mistakes.count);
+    done(&read);
+    memset(text, '[', LIMIT_PIPELINE_DEPTH + 1);
+    memset(text + LIMIT_PIPELINE_DEPTH + 1, ']', LIMIT_PIPELINE_DEPTH + 1);
+    check_mistake(text, 1, "nested too deep");
 }
 
 TEST(a_file_is_taken_in_from_beside_and_keeps_its_own_lines)
@@ -160,6 +234,39 @@ TEST(a_file_is_taken_in_from_beside_and_keeps_its_own_lines)
     CHECK_BYTES(key->text, BYTES("NAME a default"));
     yaml_done(&tree);
     mistakes_done(&mistakes);
+    unlink(beside);
+    rmdir(folder);
+}
+
+TEST(files_that_cannot_be_taken_in_are_told)
+{
+    char folder[] = "/tmp/rivulet-yaml-XXXXXX", path[64], beside[64], absolute[100], told[160];
+    CHECK(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/p.yaml", folder);
+    snprintf(beside, sizeof beside, "%s/x", folder);
+    snprintf(absolute, sizeof absolute, "a: !file %s\n", beside);
+    snprintf(told, sizeof told, "the file \"%s\" has more than %d bytes", beside, LIMIT_PIPELINE_FILE_BYTES);
+    FILE *file = fopen(beside, "w");
+    for (int i = 0; i <= LIMIT_PIPELINE_FILE_BYTES; i++)
+        fputc('x', file);
+    fclose(file);
+    const struct { const char *text, *part; } bad[] = {
+        {"a: !file ''\n", "takes the path of a file"}, {"a: !file .\n", "cannot be read: Is a directory"}, {"a: !file x\n", told},
+        {absolute, told}, {"a: !file x\n", "is no text in UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct read read = {0};
+        if (i == 4) {
+            file = fopen(beside, "w");
+            fputs("\xff", file);
+            fclose(file);
+        }
+        yaml_parse(&read.tree, path, bytes_of(bad[i].text), &read.mistakes);
+        CHECK_INT(read.mistakes.count, 1);
+        test_note("%s", read.mistakes.list[0].sentence);
+        CHECK(strstr(read.mistakes.list[0].sentence, bad[i].part));
+        done(&read);
+    }
     unlink(beside);
     rmdir(folder);
 }
