@@ -92,7 +92,7 @@ static struct json_object *compile_with(struct compile *compile, struct draft *d
         yaml_json(body, compile->mistakes, &with);
     else
         compile_body(compile, draft, body, with = json_object_new_object());
-    if (with && json_object_object_length(with))
+    if (json_object_object_length(with))
         return with;
     json_object_put(with);
     return NULL;
@@ -103,7 +103,7 @@ static void compile_when(struct compile *compile, const struct draft *draft, con
 {
     for (size_t i = 0; body_others[i] && !draft->kind->open; i++) {
         const struct yaml *inside = yaml_get(body, body_others[i]);
-        if (inside && map && yaml_get(map, body_others[i]))
+        if (inside && yaml_get(map, body_others[i]))
             WRONG(compile, yaml_key(body, body_others[i]), "\"%s\" stands in the stage twice.", body_others[i]);
         else if (inside)
             compile_key(compile, stage_key(body_others[i]), inside, draft->stage);
@@ -263,6 +263,7 @@ static void keep_mirror(struct compile *compile, struct draft *draft)
     json_object_object_add(mirror, "firestore", with ? json_object_get(with) : json_object_new_object());
     json_object_object_add(compile->out, "mirror", mirror);
     json_object_put(draft->stage);
+    json_object_put(draft->resources);
 }
 
 static bool has_name(const struct compile *compile, const char *name)

@@ -158,11 +158,10 @@ static struct json_object *param_of(struct compile *compile, const struct yaml *
         compile_key(compile, &(struct key){"required", KEY_FLAG}, must, param);
     else if (required)
         json_object_object_add(param, "required", json_object_new_boolean(true));
-    if (given && yaml_json(given, compile->mistakes, &value)) {
-        if (type && !has_type(value, type))
-            WRONG(compile, given, "The default is no %s.", type);
+    if (given && yaml_json(given, compile->mistakes, &value) && type && !has_type(value, type))
+        WRONG(compile, given, "The default is no %s.", type);
+    if (given)
         json_object_object_add(param, "default", value);
-    }
     if (given && json_get_bool(param, "required", false))
         WRONG(compile, given, "A parameter that has to be given needs no default.");
     return param;

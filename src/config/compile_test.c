@@ -1,50 +1,6 @@
-#include "config/compile.h"
-#include "base/test.h"
+#include "config/compile_test.h"
 
 #include <stdlib.h>
-
-static void check_text(const char *yaml, const char *json)
-{
-    struct mistakes mistakes = {0};
-    struct buf text BUF_OWNED, told BUF_OWNED;
-    buf_init(&text, 65536);
-    buf_init(&told, 65536);
-    bool well = compile_pipeline("a.yaml", bytes_of(yaml), &mistakes, &text);
-    mistakes_print(&mistakes, &told);
-    test_note("%s", buf_z(&told));
-    CHECK(well);
-    CHECK_TEXT(buf_z(&text), json);
-    mistakes_done(&mistakes);
-}
-
-static void check_stages(const char *stages, const char *legs)
-{
-    struct buf yaml BUF_OWNED, json BUF_OWNED;
-    buf_init(&yaml, 4096);
-    buf_init(&json, 4096);
-    buf_print(&yaml, "pipeline: p\nstages:\n%s", stages);
-    buf_print(&json, "{\"name\":\"p\",\"legs\":[%s]}", legs);
-    check_text(buf_z(&yaml), buf_z(&json));
-}
-
-#define LEG_END "\"timeout_s\":60,\"attempts\":3,\"backoff_ms\":[500,8000]}"
-#define RECORDS_END "\"timeout_s\":86400,\"attempts\":3,\"backoff_ms\":[500,8000]"
-
-static void check_mistake(const char *yaml, int line, int column, const char *part)
-{
-    struct mistakes mistakes = {0};
-    struct buf text BUF_OWNED, told BUF_OWNED;
-    buf_init(&text, 65536);
-    buf_init(&told, 65536);
-    CHECK(!compile_pipeline("a.yaml", bytes_of(yaml), &mistakes, &text));
-    mistakes_print(&mistakes, &told);
-    test_note("%s", buf_z(&told));
-    CHECK_INT(mistakes.count, 1);
-    CHECK(strstr(mistakes.list[0].sentence, part));
-    CHECK_INT(mistakes.list[0].line, line);
-    CHECK_INT(mistakes.list[0].column, column);
-    mistakes_done(&mistakes);
-}
 
 TEST_SLOW(stages_of_workers_join_into_one_leg)
 {
@@ -164,8 +120,6 @@ TEST(canonical_text_goes_through_as_it_is)
     check_text("name: mine\nlegs: [{stages: [noop]}]\n", "{\"name\":\"mine\",\"legs\":[{\"stages\":[\"noop\"]}]}");
 }
 
-#define HEAD "pipeline: p\nstages:\n"
-
 TEST_SLOW(each_mistake_is_told_where_it_is)
 {
     check_mistake(HEAD "  - jqq: .a\n", 3, 5, "no stage kind \"jqq\", did you mean \"jq\"?");
@@ -204,7 +158,7 @@ TEST(a_sharp_in_a_plain_program_is_explained)
 /* Where it is told is tried above; here only that it is. */
 TEST_SLOW(each_other_mistake_has_its_sentence)
 {
-    static const char *const bad[][2] = {
+    static const struct bad bad[] = {
         {HEAD "  - jq: .\n    else: .b\n", "\"else\" needs a \"when\""}, {"pipeline: p\nstages: noop\n", "a list of at least one stage"},
         {"pipeline: p\nstages: []\n", "a list of at least one stage"}, {"pipeline: p\nin_flight: 3\nbatch: {by: .g, size: 2, in_flight: 3}\nstages: [noop]\n", "in \"batch\" already"},
         {"pipeline: p\nparams: {a: {default: 1}}\nstages: [noop]\n", "A parameter needs a \"type\""},
@@ -221,15 +175,5 @@ TEST_SLOW(each_other_mistake_has_its_sentence)
         {HEAD "  - llm: {prompt: x, key: !env K, schema: {a: nonsense}}\n", "a"}, {HEAD "  - llm: {prompt: x, key: !env K, schema: [1]}\n", "schema"},
         {HEAD "  - jq: !file\n", "file"}, {HEAD "  - jq: !file nowhere.jq\n", "nowhere.jq"},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct mistakes mistakes = {0};
-        struct buf text BUF_OWNED, told BUF_OWNED;
-        buf_init(&text, 65536);
-        buf_init(&told, 65536);
-        bool well = compile_pipeline("a.yaml", bytes_of(bad[i][0]), &mistakes, &text);
-        mistakes_print(&mistakes, &told);
-        test_note("%s: %s", bad[i][0], buf_z(&told));
-        CHECK(!well && mistakes.count && strstr(buf_z(&told), bad[i][1]));
-        mistakes_done(&mistakes);
-    }
+    check_bad(bad, sizeof bad / sizeof *bad);
 }

@@ -7,6 +7,7 @@
 #include "config/units.h"
 #include "expr/expr.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,7 +22,7 @@ const char *compile_guess(struct bytes word, const char *const *names, char *roo
 
 static bool wants_program(enum key_type type)
 {
-    return type == KEY_PROGRAM || type == KEY_TEMPLATE || type == KEY_URL || type == KEY_METHOD;
+    return type == KEY_PROGRAM || type == KEY_TEMPLATE || type == KEY_METHOD;
 }
 
 static void wrong_word(struct compile *compile, const struct key *key, const struct yaml *node)
@@ -60,7 +61,7 @@ void compile_wrong(struct compile *compile, const struct key *key, const struct 
 static bool cut_by_comment(const struct yaml *node)
 {
     struct bytes line = source_line(node->source, node->line);
-    return node->style == YAML_PLAIN && line.count && memmem(line.at, line.count, " #", 2);
+    return node->style == YAML_PLAIN && memmem(line.at, line.count, " #", 2);
 }
 
 static bool program_compiles(struct compile *compile, const struct yaml *node, struct bytes program, bool own_text)
@@ -86,14 +87,14 @@ static bool is_text(const struct yaml *node)
 
 struct json_object *compile_program(struct compile *compile, const struct key *key, const struct yaml *node)
 {
-    if (!is_text(node)) {
-        compile_wrong(compile, key, node);
-        return NULL;
-    }
     /* A block ends with a line end that means nothing. */
     struct bytes program = node->text;
     while (program.count && (program.at[program.count - 1] == '\n' || program.at[program.count - 1] == ' '))
         program.count--;
+    if (!is_text(node) || !program.count) {
+        compile_wrong(compile, key, node);
+        return NULL;
+    }
     return program_compiles(compile, node, program, true) ? json_object_new_string_len(program.at, (int)program.count) : NULL;
 }
 
@@ -421,7 +422,6 @@ static struct json_object *value_of(struct compile *compile, const struct key *k
     case KEY_PROGRAM: return compile_program(compile, key, node);
     case KEY_LIMIT: return limit_of(compile, key, node);
     case KEY_TEMPLATE: return compile_template(compile, key, node, false);
-    case KEY_URL: return compile_template(compile, key, node, true);
     case KEY_TEXTS: case KEY_CODES: case KEY_CAUSES: case KEY_SCALARS: return list_of(compile, key, node);
     case KEY_PROGRAMS: case KEY_TEMPLATES: return by_name(compile, key, node);
     case KEY_GROUP: return group_of(compile, key, node);
@@ -471,12 +471,13 @@ static void refuse_unknown(struct compile *compile, const struct shape *shape, c
     const char *names[128];
     size_t count = 0;
     char guess[64];
-    for (const struct key *known = shape->keys; known->name && count < 100; known++)
+    for (const struct key *known = shape->keys; known->name; known++)
         if (bytes_equal(key->text, bytes_of(names[count++] = known->name)))
             return;
-    for (size_t i = 0; others && others[i] && count < 127; i++)
+    for (size_t i = 0; others && others[i]; i++)
         if (bytes_equal(key->text, bytes_of(names[count++] = others[i])))
             return;
+    assert(count < sizeof names / sizeof *names);      /* what the tables hold, and one word more */
     names[count] = NULL;
     compile_guess(key->text, names, guess, sizeof guess);
     WRONG(compile, key, "\"%s\" has no key \"%.*s\"%s", shape->name, (int)text_cut(key->text, 60), key->text.at, guess);

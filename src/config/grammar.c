@@ -384,7 +384,6 @@ static const struct {
     [KEY_PROGRAM] = {"a jq program", "program"},
     [KEY_LIMIT] = {"a whole number, or $params.NAME of a declared parameter", "number, $params.NAME"},
     [KEY_TEMPLATE] = {"a text, in which \\(…) is jq", "template"},
-    [KEY_URL] = {"an address, in which \\(…) is jq", "address"},
     [KEY_METHOD] = {"an address, in which \\(…) is jq", "address"},
     [KEY_BASE] = {"an address that begins with http:// or https://, or !env NAME", "address, !env"},
     [KEY_SECRET] = {"!env NAME: secrets come from the environment, never from a file", "!env"},

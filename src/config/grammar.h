@@ -13,8 +13,8 @@ enum key_type {
     KEY_SIZE, KEY_RATE,
     KEY_PROGRAM,                  /* jq */
     KEY_LIMIT,                    /* a whole number, or $params.NAME */
-    KEY_TEMPLATE, KEY_URL,        /* a text with \(jq) in it */
-    KEY_METHOD,                   /* a KEY_URL; the key is the method */
+    KEY_TEMPLATE,                 /* a text with \(jq) in it */
+    KEY_METHOD,                   /* an address with \(jq) in it; the key is the method */
     KEY_BASE,                     /* http:// or https://, or !env */
     KEY_SECRET,                   /* !env only */
     KEY_TEXTS,                    /* a list of texts, or one */

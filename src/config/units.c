@@ -50,8 +50,9 @@ static bool quantity(struct bytes text, const struct unit *units, int64_t *ret)
     if (count < text.count && text.at[count] == '.') {
         struct bytes rest = {text.at + count + 1, text.count - count - 1};
         more = digits(rest);
-        if (!more || more > 9 || !bytes_to_u64((struct bytes){rest.at, more}, &part))
+        if (!more || more > 9)
             return false;
+        bytes_to_u64((struct bytes){rest.at, more}, &part);
         for (size_t i = 0; i < more; i++)
             scale *= 10;
         more++;

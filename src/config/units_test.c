@@ -29,7 +29,9 @@ TEST(a_time_has_a_unit)
     CHECK_INT(time_of("5m"), 300000000);
     CHECK_INT(time_of("1h"), 3600000000);
     CHECK_INT(time_of("14d"), 14 * 86400000000);
-    static const char *const bad[] = {"", "5", "s", "-5s", "5 s", "5x", "5ss", "1.s", ".5s", "0.0000001s", "9223372036854775807s", "1e3s", "5s "};
+    CHECK_INT(time_of("9223372036854.775807s"), INT64_MAX);
+    static const char *const bad[] = {"", "5", "s", "-5s", "5 s", "5x", "5ss", "1.s", ".5s", "0.0000001s", "9223372036854775807s", "1e3s", "5s ",
+                                      "99999999999999999999s", "18446744073709551615s", "0.999999999d", "9223372036854.775808s"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         test_note("%s", bad[i]);
         CHECK_INT(time_of(bad[i]), -1);
