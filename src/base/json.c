@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <json-c/json_tokener.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,22 +19,15 @@ void json_drop(struct json_object **object)
 static struct json_object *tree_of(struct bytes text, struct problem *problem)
 {
     json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 2);    /* the grammar has decided about depth */
-    if (!tokener) {
-        problem_set(problem, "out of memory while reading JSON");
-        return NULL;
-    }
+    assert(tokener);
     struct json_object *object = json_tokener_parse_ex(tokener, text.at, (int)text.count);
     enum json_tokener_error error = json_tokener_get_error(tokener);
     if (error == json_tokener_continue) {    /* a bare number ends only with the text */
         object = json_tokener_parse_ex(tokener, "", 1);
         error = json_tokener_get_error(tokener);
     }
-    if (error != json_tokener_success) {
-        problem_set(problem, "not valid JSON at byte %zu: %s", json_tokener_get_parse_end(tokener), json_tokener_error_desc(error));
-        json_drop(&object);
-    } else if (!object) {
-        problem_set(problem, "not valid JSON: a bare null");
-    }
+    if (!object)
+        problem_set(problem, "not valid JSON: %s", error == json_tokener_success ? "a bare null" : json_tokener_error_desc(error));
     json_tokener_free(tokener);
     return object;
 }

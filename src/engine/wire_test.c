@@ -89,6 +89,18 @@ TEST(what_a_worker_tells_is_believed_only_as_far_as_it_goes)
     CHECK_INT(told(",\"verdict\":\"done\",\"output\":9,\"stats\":{\"a\":\"x\"}", BYTES(""), &got), 0);
     CHECK(got.output_bytes == 9 && !got.outcome.stats.count);
     wire_outcome_done(&got);
+    char stats[1000];
+    snprintf(stats, sizeof stats, ",\"verdict\":\"done\",\"output\":9,\"stats\":{\"%065d\":1}", 0);      /* a longer name than is kept */
+    CHECK_INT(told(stats, BYTES(""), &got), 0);
+    CHECK(!got.outcome.stats.count);
+    wire_outcome_done(&got);
+    int count = snprintf(stats, sizeof stats, ",\"verdict\":\"done\",\"output\":9,\"stats\":{");
+    for (int i = 0; i <= LIMIT_STATS; i++)
+        count += snprintf(stats + count, sizeof stats - (size_t)count, "%s\"n%d\":1", i ? "," : "", i);
+    snprintf(stats + count, sizeof stats - (size_t)count, "}");
+    CHECK_INT(told(stats, BYTES(""), &got), 0);
+    CHECK(!got.outcome.stats.count);
+    wire_outcome_done(&got);
     CHECK_INT(told(",\"verdict\":\"fail\",\"fail_job\":true,\"hit\":true,\"stats\":1,\"error_type\":\"expression\",\"error\":\"e\"", BYTES(""), &got), 0);
     CHECK(got.outcome.fail_job && !got.outcome.hit && bytes_equal(got.outcome.error_type, BYTES("expression")));
     wire_outcome_done(&got);

@@ -16,7 +16,7 @@ int http_head_scan(struct bytes sofar, size_t *at)
         *at = i;
         if ((c == '\n') != after_cr || c == 0x7f || (c < 0x20 && c != '\n' && c != '\r' && c != '\t'))
             return -1;
-        if (c == '\n' && i >= 3 && text[i - 2] == '\n' && text[i - 3] == '\r')
+        if (c == '\n' && i >= 3 && text[i - 2] == '\n')      /* and each of them behind a CR */
             return (int)i + 1;
     }
     *at = sofar.count;

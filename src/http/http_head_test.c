@@ -76,6 +76,11 @@ TEST(targets)
     CHECK_INT(TAKE("GET /\xe6\x98\x93 HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     CHECK_INT(TAKE("GET  / HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     CHECK_INT(TAKE("GET / HTTP/1.1 \r\nHost: a\r\n\r\n"), 400);
+    CHECK_INT(TAKE("GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    CHECK_INT(TAKE("GET http://a/b HTTP/1.0\r\n\r\n"), 0);
+    CHECK_BYTES(head.host, BYTES("a"));
+    CHECK_INT(TAKE("GET http://a@b/ HTTP/1.0\r\n\r\n"), 400);
+    CHECK(strstr(problem.text, "does not name a host"));
     char *long_one = calloc(1, LIMIT_HTTP_TARGET_BYTES + 100);
     int count = snprintf(long_one, LIMIT_HTTP_TARGET_BYTES + 100, "GET /%0*d HTTP/1.1\r\nHost: a\r\n\r\n", LIMIT_HTTP_TARGET_BYTES, 0);
     CHECK_INT(take((struct bytes){long_one, (size_t)count}), 414);
@@ -90,7 +95,7 @@ TEST(what_two_readers_could_read_differently_is_refused)
         BYTES("GET / HTTP/1.1\r\nHost : a\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost\t: a\r\n\r\n"), BYTES("GET / HTTP/1.1\r\n: a\r\nHost: a\r\n\r\n"),
         BYTES("GET / HTTP/1.1\r\nHost: a\r\nnocolon\r\n\r\n"), BYTES("GET / HTTP/1.1\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n"),
         BYTES("GET / HTTP/1.1\r\nHost: a b\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-        BYTES("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost: a\r\nX: \x1b[0m\r\n\r\n"),
+        BYTES("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost: a\r\nX: \x1b[0m\r\n\r\n"), BYTES("GET / HTTP/1.1\r\nHost: a\r\nX: \x7f\r\n\r\n"),
         BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
         BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
         BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n"), BYTES("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n"),
@@ -110,6 +115,15 @@ TEST(what_two_readers_could_read_differently_is_refused)
     CHECK_INT(TAKE("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), 0);
     CHECK_INT(head.length, -1);
     CHECK_INT(TAKE("POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n"), 417);
+}
+
+TEST(nobody_who_sends_no_body_or_speaks_1_0_waits_for_a_100)
+{
+    CHECK_INT(TAKE("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n"), 0);
+    CHECK(!head.expects_continue);
+    CHECK_INT(TAKE("POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n"), 0);
+    CHECK(!head.expects_continue);
+    CHECK_INT(TAKE("POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: tea\r\n\r\n"), 0);
 }
 
 TEST(too_many_fields_are_431)
@@ -140,4 +154,7 @@ TEST(methods_have_names_and_a_head_has_a_request_line)
     CHECK_TEXT(http_method_name(HTTP_POST), "POST");
     CHECK_INT(TAKE("\r\n\r\n"), 400);
     CHECK(problem_is(&problem));
+    problem = (struct problem){0};
+    CHECK_INT(http_head_read(BYTES("GET / HTTP/1.1"), &head, &problem), 400);
+    CHECK(strstr(problem.text, "no request line"));
 }

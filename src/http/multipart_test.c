@@ -76,6 +76,8 @@ static const struct sample SAMPLES[] = {
     {BYTES("--b\r\nContent-Disposition: form-data; name=x; filename=\"\xff\x1b" "a%22%0D%0A.jpg\"\r\n\r\n\r\n--b--\r\n"),
      "[x|\xef\xbf\xbd\xef\xbf\xbd" "a%22%0D%0A.jpg|];"},
     {BYTES("--b\r\nContent-Disposition: form-data; name=x; filename=\"\"\r\n\r\n\r\n--b--\r\n"), "[x||];"},
+    {BYTES("--b\r\nContent-Disposition: form-data; name=x; filename=a; filename*=iso-8859-1''b\r\n\r\n\r\n--b--\r\n"), "[x|a|];"},
+    {BYTES("--b\r\nContent-Disposition: form-data; name=x; filename=a; filename*=UTF-8''%zz\r\n\r\n\r\n--b--\r\n"), "[x|a|];"},
     {BYTES("--b--\r\n"), ""},
 };
 
@@ -116,6 +118,10 @@ TEST(a_callback_can_stop_the_reading)
     for (stop_at = 1; stop_at <= 3; stop_at++)
         for (size_t first = 0; first <= form.count; first++)
             CHECK_INT(read_in("b", form, first, first), 77);
+    form = SAMPLES[2].form;      /* whose content looks like a delimiter again and again */
+    for (stop_at = 1; stop_at <= 3; stop_at++)
+        for (size_t first = 0; first <= form.count; first++)
+            CHECK_INT(read_in("b", form, first, first), 77);
     stop_at = 0;
     buf_done(&told);
 }
@@ -134,6 +140,9 @@ TEST(malformed_forms_get_a_sentence)
         {BYTES("--b\r\nContent-Disposition: form-data; name=x\nA: b\r\n\r\n\r\n--b--"), "malformed header"},
         {BYTES("--b\r\nContent-Disposition: form-data; name=x\r\nContent-Disposition: form-data; name=y\r\n\r\n\r\n--b--"), "malformed header"},
         {BYTES("--b\r\nnothing\r\n\r\n\r\n--b--"), "malformed header"},
+        {BYTES("--b\r\n\ta: b\r\n\r\n\r\n--b--"), "malformed header"},
+        {BYTES("--b\r\nContent-Disposition: form-data; name=\"x\\\r\n\r\n\r\n--b--"), "no name"},
+        {BYTES("--b\r\nContent-Disposition: form-data; name=x; filename=a; filename*=\"b\r\n\r\n\r\n--b--"), "malformed"},
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         for (size_t first = 0; first <= BAD[i].form.count; first++) {
@@ -185,7 +194,7 @@ TEST(the_boundary_of_a_content_type)
     CHECK_TEXT(boundary, "a b?");
     CHECK_INT(multipart_boundary(BYTES("application/json"), boundary, &problem), 1);
     CHECK_INT(multipart_boundary((struct bytes){NULL, 0}, boundary, &problem), 1);
-    static const char *const BAD[] = {"", "; boundary", "; boundary=", "; boundary=\"", "; boundary=a\"b", "; boundary=\"a \"",
+    static const char *const BAD[] = {"", "; boundary", "; boundary=", "; boundary=\"", "; boundary=a\"b", "; boundary=\"a \"", "; boundary=a{b",
                                       "; boundary=1234567890123456789012345678901234567890123456789012345678901234567890x"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         char value[200];
@@ -195,4 +204,25 @@ TEST(the_boundary_of_a_content_type)
         CHECK_INT(multipart_boundary(bytes_of(value), boundary, &problem), -1);
         CHECK(problem_is(&problem));
     }
+    CHECK_INT(multipart_boundary(BYTES("multipart/form-data; boundary=a\0b"), boundary, &problem), -1);
+    char longer[400];
+    snprintf(longer, sizeof longer, "multipart/form-data; x=%0300d; boundary=a", 0);
+    CHECK_INT(multipart_boundary(bytes_of(longer), boundary, &problem), -1);
+}
+
+TEST(who_says_no_maximum_of_parts_gets_the_programs)
+{
+    struct buf form BUF_OWNED;
+    buf_init(&form, 1 << 20);
+    for (int i = 0; i < 4; i++)
+        add_part(&form, "a");
+    buf_text(&form, "\r\n--b--");
+    struct multipart *multipart = multipart_new("b", 0, &CALLS, NULL);
+    buf_init(&told, 1 << 20);
+    CHECK_INT(multipart_feed(multipart, buf_bytes(&form), &problem), 0);
+    CHECK_INT(multipart_end(multipart, &problem), 0);
+    CHECK_TEXT(buf_z(&told), "[f|a|]x;[f|a|]x;[f|a|]x;[f|a|]x;");
+    multipart_free(multipart);
+    multipart_free(NULL);
+    buf_done(&told);
 }

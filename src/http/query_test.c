@@ -27,7 +27,7 @@ TEST(a_query_is_read_by_its_keys)
 {
     char text[8];
     int64_t number = 7;
-    struct bytes query = BYTES("a=1&&b=x%20y&empty&long=123456789&job%5B0%5D=z&bad=%zz&a=2&n=-5&ctl=%0a");
+    struct bytes query = BYTES("a=1&&b=x%20y&empty&long=123456789&job%5B0%5D=z&bad=%zz&a=2&n=-5&ctl=%0a&del=%7f");
     CHECK_INT(query_int(query, "a", &number), 0);
     CHECK_INT(number, 1);
     CHECK_INT(query_int(query, "n", &number), 0);
@@ -42,6 +42,7 @@ TEST(a_query_is_read_by_its_keys)
     CHECK_INT(query_text(query, "long", text, sizeof text), -1);
     CHECK_INT(query_text(query, "bad", text, sizeof text), -1);
     CHECK_INT(query_text(query, "ctl", text, sizeof text), -1);
+    CHECK_INT(query_text(query, "del", text, sizeof text), -1);
     CHECK_INT(query_text(query, "job[0]", text, sizeof text), 0);
     CHECK_TEXT(text, "z");
 }

@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static char room[LIMIT_FRAME_BYTES];
@@ -76,6 +79,8 @@ TEST(the_longest_frame_passes_and_one_byte_more_does_not)
     CHECK_INT(frame_pair(ends), 0);
     char *body = calloc(1, LIMIT_FRAME_BYTES);
     CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){body, LIMIT_FRAME_BYTES - 2}, NULL, 0), -EMSGSIZE);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){body, LIMIT_FRAME_BYTES + 1}, NULL, 0), -EMSGSIZE);
+    CHECK_INT(frame_send(ends[0], (struct bytes){body, LIMIT_FRAME_BYTES + 1}, (struct bytes){0}, NULL, 0), -EMSGSIZE);
     CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){body, LIMIT_FRAME_BYTES - 3}, NULL, 0), 0);
     struct frame frame;
     CHECK_INT(frame_receive(ends[1], room, &frame), 0);
@@ -107,4 +112,84 @@ TEST(a_truncated_frame_is_an_error_and_leaks_no_descriptor)
     free(big);
     close(ends[0]);
     close(ends[1]);
+}
+
+TEST(an_end_that_is_none_or_was_left_with_frames_unread_is_told)
+{
+    int ends[2];
+    struct frame frame;
+    CHECK_INT(frame_send(-1, BYTES("{}"), (struct bytes){0}, NULL, 0), -EBADF);
+    CHECK_INT(frame_receive(-1, room, &frame), -EBADF);
+    CHECK_INT(frame_pair(ends), 0);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){0}, NULL, 0), 0);
+    close(ends[1]);                                         /* whose frame is lost: the kernel says ECONNRESET */
+    CHECK_INT(frame_receive(ends[0], room, &frame), FRAME_END);
+    close(ends[0]);
+}
+
+TEST(without_descriptors_there_is_no_pair)
+{
+    int ends[2];
+    struct rlimit before, none;
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){(rlim_t)lowest_free(), before.rlim_max};
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int answer = frame_pair(ends);
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+    CHECK_INT(answer, -EMFILE);
+}
+
+TEST(what_the_kernel_adds_by_itself_is_no_descriptor)
+{
+    int ends[2], on = 1;
+    struct frame frame;
+    CHECK_INT(frame_pair(ends), 0);
+    CHECK_INT(setsockopt(ends[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    CHECK_INT(frame_send(ends[0], BYTES("{}"), (struct bytes){0}, NULL, 0), 0);
+    CHECK_INT(frame_receive(ends[1], room, &frame), 0);
+    CHECK_BYTES(frame.head, BYTES("{}"));
+    CHECK_INT(frame.fds_count, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static int signalled[2];
+static struct frame drained;
+
+/* While its thread waits for a frame, one is sent; while it waits for room, one is taken away. */
+static void send_one(int number)
+{
+    frame_send(signalled[0], BYTES("{}"), (struct bytes){0}, NULL, 0);
+}
+
+static void take_one(int number)
+{
+    frame_receive(signalled[1], room, &drained);
+}
+
+static void soon(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};      /* no SA_RESTART */
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value.tv_usec = 20000}, NULL);
+}
+
+TEST(a_signal_ends_no_waiting)
+{
+    struct frame frame;
+    static char body[100000];
+    CHECK_INT(frame_pair(signalled), 0);
+    soon(send_one);
+    CHECK_INT(frame_receive(signalled[1], room, &frame), 0);
+    CHECK_BYTES(frame.head, BYTES("{}"));
+    fcntl(signalled[0], F_SETFL, O_NONBLOCK);
+    while (!frame_send(signalled[0], BYTES("{}"), (struct bytes){body, sizeof body}, NULL, 0))
+        ;
+    fcntl(signalled[0], F_SETFL, 0);
+    soon(take_one);
+    CHECK_INT(frame_send(signalled[0], BYTES("{}"), (struct bytes){body, sizeof body}, NULL, 0), 0);
+    CHECK_INT(drained.body.count, sizeof body);
+    signal(SIGALRM, SIG_DFL);
+    close(signalled[0]);
+    close(signalled[1]);
 }

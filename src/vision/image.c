@@ -3,6 +3,7 @@
 
 #include "vision/exif.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <webp/decode.h>
 
@@ -29,18 +30,18 @@ static uint32_t big(struct bytes file, size_t offset, size_t count)
     return value;
 }
 
+/* All of it must be there. */
 static uint32_t little(struct bytes file, size_t offset, size_t count)
 {
     uint32_t value = 0;
     for (size_t i = count; i-- > 0;)
-        value = value << 8 | (offset + i < file.count ? (unsigned char)file.at[offset + i] : 0);
+        value = value << 8 | (unsigned char)file.at[offset + i];
     return value;
 }
 
 static struct bytes part(struct bytes file, size_t offset, size_t count)
 {
-    if (offset > file.count)
-        offset = file.count;
+    assert(offset <= file.count);
     return (struct bytes){file.at + offset, count < file.count - offset ? count : file.count - offset};
 }
 

@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/sanitized.h"
 #include "base/test.h"
 #include "vision/exif.h"
 #include "vision/image.h"
@@ -213,5 +214,85 @@ TEST(headers_are_walked_with_care)
     CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\xff\xff\xff\xff\xff\xff\xff\xff\x08\x02\0\0\0 crc"), &head));
     CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0cIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0 crc"), &head));
     CHECK(*head_of(BYTES("\x89PNG\r\n\x1a\n\0\0\0\x0dIDAT\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0 crc"), &head));
+    CHECK(*head_of(BYTES("\xff\xd8\xff\xe0\0\x04  \0\0\0\0"), &head));
     CHECK(*head_of(BYTES("RIFF\x10\0\0\0WEBPVP8 "), &head));
+    CHECK(strstr(head_of(BYTES("RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0\x03\0\0\x03\0\0"), &head), "WebP file is damaged"));      /* animated */
 }
+
+static void add_chunk(struct buf *file, const char *name, struct bytes content)
+{
+    char head[9] = {name[0], name[1], name[2], name[3], (char)content.count};
+    buf_add(file, head, 8);
+    buf_put(file, content);
+    if (content.count & 1)
+        buf_byte(file, 0);
+}
+
+TEST(a_webp_says_its_orientation_with_a_mark_before_it_or_without)
+{
+    static const struct { struct bytes exif; int orientation; } cases[] = {
+        {BYTES("II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"), 6},
+        {BYTES("Exif\0\0II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0"), 3}, {BYTES("Exif\0"), 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        IMAGE_OWNED struct image picture = corner(48, 16), image = {0};
+        BUF_OWNED struct buf plain = webp_of(&picture), file;
+        struct image_head head;
+        buf_init(&file, 1 << 24);
+        buf_add(&file, plain.at, 12);
+        add_chunk(&file, "VP8X", BYTES("\x08\0\0\0\x2f\0\0\x0f\0\0"));
+        buf_add(&file, plain.at + 12, plain.count - 12);
+        add_chunk(&file, "EXIF", cases[i].exif);
+        file.at[4] = (char)(file.count - 8);
+        file.at[5] = (char)((file.count - 8) >> 8);
+        CHECK_TEXT(head_of(buf_bytes(&file), &head), "");
+        CHECK_INT(head.orientation, cases[i].orientation);
+        CHECK_TEXT(decode(buf_bytes(&file), &image), "");
+        CHECK_INT(image.width, head.orientation == 6 ? 16 : 48);
+    }
+}
+
+TEST(of_two_orientations_the_first_counts)
+{
+    IMAGE_OWNED struct image picture = corner(48, 16);
+    BUF_OWNED struct buf first = jpeg_of(&picture, 6), both, then = jpeg_of(&picture, 3);
+    struct image_head head;
+    buf_init(&both, 1 << 24);
+    buf_add(&both, first.at, 2 + 0x24);
+    buf_add(&both, then.at + 2, then.count - 2);
+    CHECK_TEXT(head_of(buf_bytes(&both), &head), "");
+    CHECK_INT(head.orientation, 6);
+}
+
+TEST(an_orientation_that_there_is_not_turns_nothing)
+{
+    IMAGE_OWNED struct image picture = corner(8, 4);
+    CHECK_INT(image_turn(&picture, 9), 0);
+    CHECK(picture.width == 8 && is_red(&picture, 1, 1));
+}
+
+/* Pixels that two columns share, a width whose last column ends beyond the picture by a rounding, and a picture of less than a row. */
+TEST(shrinking_takes_any_width)
+{
+    static const struct { int width, height, to, want_height; } cases[] = {{10, 10, 3, 3}, {21, 21, 19, 19}, {100, 1, 10, 1}, {7, 7, 90, 7}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        IMAGE_OWNED struct image picture = {0}, small = {0};
+        CHECK_INT(image_new(cases[i].width, cases[i].height, &picture), 0);
+        memset(picture.at, 200, (size_t)cases[i].width * (size_t)cases[i].height * 3);
+        CHECK_INT(image_shrink(&picture, cases[i].to, &small), 0);
+        CHECK_INT(small.height, cases[i].want_height);
+        for (int x = 0; x < small.width; x++)
+            CHECK_INT(image_at(&small, x, small.height - 1)[1], 200);
+    }
+}
+
+#ifndef SANITIZED
+TEST(a_picture_beyond_all_memory_is_an_answer)
+{
+    struct image image = {NULL, INT32_MAX, INT32_MAX}, ret;
+    CHECK_INT(image_new(INT32_MAX, INT32_MAX, &ret), -1);
+    CHECK_INT(image_turn(&image, 3), -1);
+    CHECK(image.width == INT32_MAX && !image.at);
+    CHECK_INT(image_shrink(&image, INT32_MAX, &ret), -1);
+}
+#endif
