@@ -12,7 +12,6 @@ A group holds its bars when every line and 95 % of the branches were gone throug
 import glob
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +31,7 @@ GROUPS = {
     'fence': ['src/store/outcomes.c', 'src/store/claim.c', 'src/store/local.c'],
 }
 PROGRAMS = ['unit', 'golden', 'sim', 'tests/test-worker', 'tests/fuzz/fuzz-replay']
-RUNS = [['golden', 'tests/golden'], ['sim', '--seeds', str(LIVES), '--seed'], ['tests/fuzz/fuzz-replay', 'tests/fuzz']]
+RUNS = [['unit'], ['golden', 'tests/golden'], ['sim', '--seeds', str(LIVES), '--seed'], ['tests/fuzz/fuzz-replay', 'tests/fuzz']]
 
 
 def files_of(patterns):
@@ -57,15 +56,9 @@ def make(build):
 
 
 def count(card, build):
-    """Counts anew; each program that runs is a row. The unit tests run a file at a time: whatever one does to its process, the counts of the others are kept."""
+    """Counts anew; each program that runs is a row."""
     for path in glob.glob(os.path.join(build, '**', '*.gcda'), recursive=True):
         os.unlink(path)
-    passed, failed = 0, 0
-    for path in sorted(glob.glob(os.path.join(ROOT, 'src', '**', '*_test.c'), recursive=True)):
-        said = told([os.path.join(build, 'unit'), os.path.relpath(path, ROOT)]) or ''
-        last = re.search(r'(\d+) passed, (\d+) failed\s*$', said)
-        passed, failed = passed + int(last.group(1) if last else 0), failed + (int(last.group(2)) if last else 1)
-    card.row('unit tests under the counters', f'{passed} passed, {failed} failed', good=passed > 0 and not failed)
     for name, *words in RUNS:
         words += [str(card.options.seed)] if words[-1:] == ['--seed'] else []
         said = told([os.path.join(build, name), *words])
