@@ -24,6 +24,7 @@ export class Hub {
   #wake = () => {};                                     // ends a wait
   #tries = 0;
   #told = null;                                         // the last word about the wire, for tabs that come later
+  #anew = false;                                        // the wire has to begin anew
   #gone = new Set();                                    // jobs that the server does not know (any more)
 
   // post(message) reaches the tab. Answers what stands for it here.
@@ -58,6 +59,14 @@ export class Hub {
   again() {
     this.#tries = 0;
     this.#wake();
+  }
+
+  // A tab in front of the others whose log is gone: the hindmost asked from where both logs are one, so the server had no gap to tell. It waits
+  // for the wire that begins anew.
+  #lose(want, job) {
+    Object.assign(want, { cursor: '', waits: true });
+    this.#anew = true;
+    return { event: 'gap', data: JSON.stringify({ job, reason: 'restored' }), id: '', job, turn: want.turn };
   }
 
   // Each wanted job and the earliest place that somebody stands at.
@@ -117,6 +126,7 @@ export class Hub {
 
   // One connection, to its end. null when nothing is amiss, else what the tabs should know.
   async #connect(cursors, control) {
+    for (const tab of this.#tabs) for (const want of tab.wants.values()) want.waits = false;
     const query = [...cursors].map(([job, cursor]) => `job=${job}${cursor ? `@${cursor}` : ''}`).join('&');
     const response = await fetch(`/v1/events?${query}`, { headers: { Accept: 'text/event-stream' }, signal: control.signal, cache: 'no-store' });
     if (response.status === 204) {
@@ -155,13 +165,16 @@ export class Hub {
       const own = frames.map((frame) => this.#forTab(tab, frame)).filter(Boolean);
       if (own.length) tab.post({ type: 'frames', frames: own });
     }
+    if (this.#anew) this.#changed();
+    this.#anew = false;
   }
 
   #forTab(tab, frame) {
     const want = tab.wants.get(frame.job);
-    if (!want || want.over || this.#gone.has(frame.job)) return null;
+    if (!want || want.over || want.waits || this.#gone.has(frame.job)) return null;
     if (frame.event === 'gap') want.cursor = '';
     if (frame.id) {
+      if (isOfAnother(frame, want.cursor)) return this.#lose(want, frame.job);
       if (seqOf(frame.id) <= placeOf(want.cursor)) return null;
       want.cursor = frame.id.slice(frame.id.indexOf('@') + 1);
     }
@@ -181,6 +194,16 @@ export class Hub {
 
 // "epoch-seq" or a bare number.
 const placeOf = (cursor) => seqOf(cursor) || Number(cursor) || 0;
+
+const openingOf = (id) => Number(/(\d+)-\d+$/.exec(id || '')?.[1] ?? NaN);
+
+// Does the frame show that what lies at the cursor was of a log that is gone? Openings only grow along a log, a number has one event, and
+// nothing lies behind the last.
+function isOfAnother({ event, id }, cursor) {
+  const seq = seqOf(id), place = placeOf(cursor);
+  if (seq > place) return false;
+  return openingOf(id) > openingOf(cursor) || (seq === place && openingOf(id) !== (openingOf(cursor) || openingOf(id))) || (seq < place && isLast(event));
+}
 
 function jobOf(frame) {
   const at = (frame.id || '').indexOf('@');

@@ -188,7 +188,8 @@ function failures(job) {
   show($('failures'), job.failed.length > 0);
   say($('failures-title'), `Failed ${count(job.failed.length)}`);
   const list = $('failed'), wanted = Math.min(job.failed.length, failedMost);
-  if (list.children.length > wanted) list.replaceChildren();
+  if (list.children.length > wanted || list.dataset.gaps !== String(job.gaps)) list.replaceChildren();     // behind a gap others may have failed
+  list.dataset.gaps = job.gaps;
   for (let at = list.children.length; at < wanted; at++) list.append(failedLine(job, job.items.get(job.failed[at])));
   list.classList.toggle('ended', Boolean(job.end));
   for (const button of list.querySelectorAll('button:disabled')) if (job.end) button.disabled = false;

@@ -1,5 +1,7 @@
 // Against the real server.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { renameSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
 import { Rivulet } from '../src/index.js';
 import { Hub } from '../src/hub.js';
@@ -165,4 +167,47 @@ test('several jobs over one shared connection that is cut', options, async () =>
     await assert.rejects(collect(pages[0].watch('0'.repeat(32))), { status: 404 });
     assert.ok(cutter.cuts > 20);
   }, { most: 50, seed: 6 });
+});
+
+test('a log that comes back from a backup: what was seen behind it is void, and then everything once', options, async () => {
+  const server = await new Server({ MAX_WORKERS: '2' }).start();
+  try {
+    const hub = new Hub();
+    const way = ({ onHub, onMessage }) => {
+      const port = { post: (message) => setImmediate(() => onMessage(structuredClone(message))) };
+      setImmediate(onHub);
+      return { send: (message) => hub.take(port, structuredClone(message)) };
+    };
+    const client = new Rivulet({ base: server.base, backoff: QUICK });
+    const page = new Rivulet({ base: server.base, backoff: QUICK, shared: true, connection: new Connection([way]) });
+    const { id } = await client.submit(Array.from({ length: 40 }, (_, item) => ({ noop: { sleep_ms: 60, result: item } })), { pipeline: 'noop' });
+    const data = server.env.RIVULET_DATA, earlier = data + '-earlier';
+    const seen = [[], []], late = [], results = (events) => events.filter(({ type }) => type === 'result').length;
+    const watching = [client, page].map(async (one, at) => { for await (const event of one.watch(id)) seen[at].push(event); });
+    const until = async (done) => { while (!done()) await new Promise((wake) => setTimeout(wake, 5)); };
+    await until(() => results(seen[0]) >= 4);
+    const { status, stderr } = spawnSync(PROGRAM, ['backup', '--data', data, earlier], { encoding: 'utf8' });
+    assert.equal(status, 0, stderr);
+    const then = results(seen[0]);
+    await until(() => seen.every((events) => results(events) >= then + 8));
+    await server.end('SIGKILL');
+    rmSync(data, { recursive: true });
+    renameSync(earlier, data);
+    // One who comes while it is away, from the beginning: over the same connection as the one who has seen too much.
+    watching.push((async () => { for await (const event of page.watch(id)) late.push(event); })());
+    await server.start();
+    await Promise.all(watching);
+    const log = (await server.log(id)).map(frameEvent);
+    for (const events of seen) {
+      const at = events.findIndex(({ type }) => type === 'gap');
+      assert.ok(at > 0 && events[at].reason === 'restored');
+      assert.equal(events.filter(({ type }) => type === 'gap').length, 1);
+      assert.deepEqual(events.slice(at + 1), log);
+      assert.ok(events.slice(0, at).some((event) => event.id && !log.some((other) => other.id === event.id)), 'nothing was seen that the backup lacks');
+    }
+    assert.deepEqual(late, log);
+    assert.equal(results(log), 40);
+  } finally {
+    await server.close();
+  }
 });

@@ -116,3 +116,33 @@ test('without a key nobody asks again until there is one', async () => {
   assert.deepEqual((await next).jobs, ['a']);
   hub.leave(one.tab);
 });
+
+// The hindmost asks from where both logs are one, so the server has no gap to tell; who saw more of the log that is gone is told by the hub.
+for (const [how, cursor, first, rest] of [
+  ['a later opening of it goes on below its place', '1-9', frame('a', 3) + frame('a', 4, 'progress', 2), frame('a', 5, 'progress', 2)],
+  ['its place is another event', '1-4', frame('a', 3) + frame('a', 4, 'progress', 2), frame('a', 5, 'progress', 2)],
+  ['it ends before its place', '1-9', frame('a', 3) + frame('a', 4, 'complete'), ''],
+  ['it ends before its place, a number', '9', frame('a', 3) + frame('a', 4, 'complete'), ''],
+])
+  test(`a tab in front learns that the log was restored: ${how}`, async () => {
+    const server = new Server(), hub = new Hub(), one = tabOf(hub), two = tabOf(hub);
+    hub.want(one.tab, { a: { cursor, turn: 1 } });
+    hub.want(two.tab, { a: { cursor: '', turn: 2 } });
+    let question = await server.asks();
+    assert.deepEqual(question.jobs, ['a']);
+    let wire = server.stream(question);
+    wire.write(first + rest);
+    question = await server.asks();
+    assert.deepEqual(question.jobs, ['a']);
+    assert.deepEqual(one.frames().map(({ event, turn }) => [event, turn]), [['gap', 1]]);
+    assert.equal(JSON.parse(one.frames()[0].data).reason, 'restored');
+    wire = server.stream(question);
+    wire.write(first + rest + frame('a', 6, 'complete', 2));
+    const all = `${first}${rest}`.match(/a@[\d-]+/g);
+    await one.until(() => one.frames().length > all.length);
+    assert.deepEqual(one.seqs().slice(1, 1 + all.length), all);
+    assert.deepEqual(two.seqs().slice(0, all.length), all);
+    assert.equal(new Set(two.seqs()).size, two.seqs().length);
+    hub.leave(one.tab);
+    hub.leave(two.tab);
+  });
