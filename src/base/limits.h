@@ -71,6 +71,8 @@
 #define LIMIT_WORKER_LEAVE_US 2000000LL            /* an idle worker that was asked to leave is killed after this long */
 #define LIMIT_WORKER_STAGES 16                     /* stage kinds in an outfit, and stages in a leg */
 #define LIMIT_WORKER_TURN 32                       /* frames of one worker that are looked at when its deadline has passed */
+#define LIMIT_LESSONS 64                           /* frames of programs that a worker is to compile ahead; its shelf takes as many programs */
+#define LIMIT_LESSONS_BYTES (64 * 1024)            /* bytes of those that a crew tells workers that come later */
 #define LIMIT_HINT_US 100000LL                     /* between two hints of a worker; those in between are dropped */
 #define LIMIT_HINTS_EARLY 8                        /* hints of a task with a new status, passed on although they come sooner */
 #define LIMIT_HINT_BYTES 64                        /* bytes of a hint's status */

@@ -76,6 +76,7 @@ static void facts(void *data, struct service_facts *ret)
     learn(serve);
     *ret = (struct service_facts){.workers = (int)serve->settings.max_workers, .workers_ready = (int)workers_ready(serve->host.crew),
                                   .workers_busy = (int)engine_running(serve->host.engine), .notice = serve->host.notice};
+    ret->programs_awaited = workers_awaited(serve->host.crew) + workers_awaited(serve->host.exec) + workers_awaited(serve->host.expressions);
     struct workers_walls walls = workers_walls(serve->host.crew);
     ret->walls_told = walls.told, ret->network_wall = walls.network, ret->files_wall = walls.files, ret->calls_wall = walls.calls;
     ret->ready = ret->workers_ready > 0;

@@ -154,6 +154,12 @@ struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *
     return ask;
 }
 
+void asker_learn(struct asker *asker, struct bytes stages)
+{
+    if (asker->crew->ops->learn)
+        asker->crew->ops->learn(asker->crew, &(struct task){.stages = stages, .input_fd = -1});
+}
+
 void ask_drop(struct ask *ask)
 {
     if (!ask)

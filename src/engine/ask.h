@@ -27,6 +27,8 @@ struct ask;
 typedef void ask_fn(void *data, const struct outcome *outcome);      /* views borrowed during the call */
 /* Views are copied. Never answers inside this call. NULL: the line is full, nobody will be answered (the descriptor is closed). */
 struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *done, void *data);
+/* Questions of these stages will come: the crew may compile their programs when it has nothing else to do. */
+void asker_learn(struct asker *asker, struct bytes stages);
 void ask_drop(struct ask *ask);                    /* `done` is not called; not after `done`. NULL does nothing */
 
 /* The value of an answer, whole: appended to `ret`, out of its blob when it is one, which is let go then. False: it could not be read, or is

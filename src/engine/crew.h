@@ -48,6 +48,8 @@ struct crew_ops {
     void (*stop)(struct crew *crew, struct token token, bool for_good);
     /* Whether the task is only waiting (for a pause to end, or for its turn): nothing is lost when the program ends now. NULL = none ever is. */
     bool (*rests)(struct crew *crew, struct token token);
+    /* Tasks of these stages, of this leg and pipeline, will come; there is nothing else in `task`. What can be made ready for them is, where that holds up nothing. NULL = nothing can. */
+    void (*learn)(struct crew *crew, const struct task *task);
 };
 
 struct crew {

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { COMPILED_MAX = 1000 };      /* of one task: a leg has LIMIT_WORKER_STAGES, each with a few */
+
 static void path_put(struct buf *head, const char *key, const char *path)
 {
     if (!path)
@@ -122,6 +124,14 @@ void wire_task(struct buf *head, struct buf *body, const struct task *task, bool
     buf_put(body, task->value);
 }
 
+void wire_learn(struct buf *head, struct bytes stages)
+{
+    json_open(head, '{');
+    json_put_text(head, "frame", "learn");
+    json_put_raw(head, "stages", stages);
+    json_close(head, '}');
+}
+
 /* A tree of a long value would take many times its length. In JSON a raw line break can only be space between tokens. */
 int wire_value(char *at, size_t count, struct problem *problem)
 {
@@ -219,6 +229,8 @@ int wire_outcome(struct json_object *head, const struct frame *frame, struct tok
         return -1;
     }
     told.outcome.stats = stats_of(head);
+    int64_t compiled = json_get_int(head, "compiled", 0);
+    told.compiled = compiled > 0 && compiled <= COMPILED_MAX ? (uint32_t)compiled : 0;
     *ret = told;
     return 0;
 }

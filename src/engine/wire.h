@@ -13,12 +13,16 @@ void wire_init(struct buf *head, const char *const *stages, size_t stages_count,
 /* Head and body of task (exec: with secrets of this process's environment in its stages); its descriptors are the input, if there is one, and then the output. Bufs that failed are too long. */
 void wire_task(struct buf *head, struct buf *body, const struct task *task, bool exec);
 
+/* Head of learn. */
+void wire_learn(struct buf *head, struct bytes stages);
+
 /* An outcome as a worker told it. The views are into the frame and the tree; wire_outcome_done frees the tree. */
 struct wire_outcome {
     struct json_object *head;      /* owned */
     struct outcome outcome;        /* its value is empty when it is in the output */
     size_t output_bytes;           /* how much of the output is the value; 0 = none */
     bool last;                     /* the worker wants to be replaced */
+    uint32_t compiled;             /* programs that the task had to wait for; what is no number of this world is 0 */
 };
 /* Takes over `head`, the frame's parsed head. 0, or -1 and a problem: this is no outcome of that task, or its value is no JSON. The value is
  * made one line, in place. */

@@ -160,6 +160,7 @@ static void slot_ready(struct slot *slot, struct json_object *head)
     workers->ever_ready = true;
     workers->problem = (struct problem){0};
     slot_release(slot);
+    slot_teach_all(slot);
     if (workers->options.ready)
         workers->options.ready(workers->options.data, workers_ready(&workers->crew));
     if (workers->crew.client.free)
@@ -414,6 +415,7 @@ static void workers_free(struct workers *workers)
     free((void *)workers->options.stages);
     free((char *)workers->options.exe);
     outfit_free(&workers->options.outfit);
+    lessons_drop(workers);
     buf_done(&workers->head);
     buf_done(&workers->body);
     free(workers->room);
@@ -431,6 +433,7 @@ static struct workers *workers_new(struct loop *loop, const struct workers_optio
     workers->options.stages = texts_copy(options->stages, options->stages_count);
     workers->room = mem_new(LIMIT_FRAME_BYTES);
     list_init(&workers->results);
+    list_init(&workers->lessons);
     buf_init(&workers->head, LIMIT_FRAME_BYTES);
     buf_init(&workers->body, LIMIT_FRAME_BYTES);
     for (size_t i = 0; i < options->count; i++)
@@ -520,6 +523,11 @@ struct bytes workers_loaded(struct crew *crew)
 struct workers_walls workers_walls(struct crew *crew)
 {
     return of(crew)->walls;
+}
+
+uint64_t workers_awaited(struct crew *crew)
+{
+    return crew ? of(crew)->awaited : 0;
 }
 
 pid_t workers_pid(struct crew *crew, size_t index)

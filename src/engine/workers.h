@@ -7,6 +7,7 @@
  *                                                         └── outcome ───┤           └── killed: deadline, stop, nonsense; or crashed
  *                                                         └── kept ◀── KEEPING (a long result becomes a blob, in the pool)
  *
+ * What the crew is told to learn goes to all workers that are ready, and the latest of it (LIMIT_LESSONS) to each that becomes ready.
  * A worker that ends for whatever reason is replaced. Each started task that is not stopped gets exactly one outcome that is not late.
  * Thread: loop, all of it. */
 #pragma once
@@ -51,4 +52,5 @@ struct bytes workers_loaded(struct crew *crew);
 /* What the latest worker to become ready gave up (worker/lockdown.h): all false before. */
 struct workers_walls { bool told, network, files, calls; };
 struct workers_walls workers_walls(struct crew *crew);
+uint64_t workers_awaited(struct crew *crew);                 /* programs that tasks had to wait for while a worker compiled them; none that it had learned before */
 pid_t workers_pid(struct crew *crew, size_t index);          /* of the index-th worker; 0 = there is none now */

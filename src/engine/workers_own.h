@@ -48,6 +48,9 @@ struct workers {
     struct buf head, body;          /* of the frame that is being written */
     struct list results;            /* struct result: on their way into blobs */
     size_t keeping;                 /* of them in the pool */
+    struct list lessons;            /* struct lesson: what later workers are told too, the oldest first */
+    size_t lessons_count, lessons_bytes;
+    uint64_t awaited;               /* programs that tasks had to wait for */
     uint32_t failures;              /* starts in a row that failed, of any slot */
     bool broken, ever_ready;
     struct problem problem;         /* of the first of the failures */
@@ -73,3 +76,8 @@ void task_deadline(struct slot *slot);                                   /* BUSY
 void task_frame(struct slot *slot, struct frame *frame);                 /* BUSY, or ENDING with `late` */
 void task_crashed(struct slot *slot, const char *how);                   /* tells what is owed; `how` ends a sentence */
 void results_drop(struct workers *workers);                              /* no outcome of them any more */
+
+/* workers_learn.c */
+void workers_learn(struct crew *crew, const struct task *task);          /* of crew_ops */
+void slot_teach_all(struct slot *slot);                                  /* it has become ready */
+void lessons_drop(struct workers *workers);

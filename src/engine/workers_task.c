@@ -122,6 +122,7 @@ static void task_outcome(struct slot *slot, struct wire_outcome *told)
     struct token token = slot->token;
     bool late = slot->late;
     slot->last |= told->last;
+    workers->awaited += told->compiled;
     slot->owes = slot->late = false;      /* one task, one outcome frame */
     timer_stop(workers->loop, &slot->timer);
     if (told->output_bytes && slot->output_fd >= 0) {
@@ -317,4 +318,4 @@ static void stop(struct crew *crew, struct token token, bool for_good)
     }
 }
 
-const struct crew_ops workers_ops = {.slots_free = slots_free, .start = start, .stop = stop};
+const struct crew_ops workers_ops = {.slots_free = slots_free, .start = start, .stop = stop, .learn = workers_learn};

@@ -16,6 +16,7 @@
 
 #include <jq.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -129,6 +130,13 @@ static int text_check(struct bytes program, struct problem *problem)
     return 0;
 }
 
+static atomic_uint_fast64_t compiled;
+
+uint64_t expr_compiled(void)
+{
+    return compiled;
+}
+
 struct expr *expr_compile(struct bytes program, struct expr_place *ret_place, struct problem *problem)
 {
     BUF_OWNED struct buf text, message;
@@ -145,6 +153,7 @@ struct expr *expr_compile(struct bytes program, struct expr_place *ret_place, st
     }
     wrap(bytes_trim(program).count ? program : BYTES("."), &text);
     jq_set_error_cb(jq, message_keep, &message);
+    compiled++;
     int good = jq_compile(jq, buf_z(&text));
     jq_set_error_cb(jq, NULL, NULL);
     if (!good) {

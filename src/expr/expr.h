@@ -30,6 +30,7 @@ struct expr_place {
 /* NULL and a problem (one sentence, as jq says it) when it does not compile; ret_place may be NULL. Takes about 30 ms. */
 struct expr *expr_compile(struct bytes program, struct expr_place *ret_place, struct problem *problem);
 void expr_free(struct expr *expr);                  /* NULL does nothing */
+uint64_t expr_compiled(void);                       /* how often this process has compiled one; any thread */
 
 /* The first output, as one line of JSON, into `ret` (behind what is there). 0; EXPR_NOTHING: it gave no output; -1 and a problem: its error, the
  * time limit, an output over the buf's cap, an input that is no JSON or deeper than JSON_DEPTH_MAX.

@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -36,7 +38,7 @@ static void attach(struct msghdr *message, union control *control, const int *fd
     memcpy(CMSG_DATA(part), fds, fds_count * sizeof(int));
 }
 
-int frame_send(int socket, struct bytes head, struct bytes body, const int *fds, size_t fds_count)
+static int send_it(int socket, struct bytes head, struct bytes body, const int *fds, size_t fds_count, int flags)
 {
     assert(head.count && fds_count <= FRAME_FDS_MAX);
     if (head.count > LIMIT_FRAME_BYTES || body.count > LIMIT_FRAME_BYTES || head.count + 1 + body.count > LIMIT_FRAME_BYTES)
@@ -48,9 +50,26 @@ int frame_send(int socket, struct bytes head, struct bytes body, const int *fds,
         attach(&message, &control, fds, fds_count);
     ssize_t sent;
     do
-        sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL | flags);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? failure(errno) : 0;
+}
+
+int frame_send(int socket, struct bytes head, struct bytes body, const int *fds, size_t fds_count)
+{
+    return send_it(socket, head, body, fds, fds_count, 0);
+}
+
+/* The kernel counts a frame as the memory it takes, which is less than twice its bytes and a page. */
+int frame_offer(int socket, struct bytes head)
+{
+    int taken = 0, room = 0;
+    socklen_t size = sizeof room;
+    if (ioctl(socket, SIOCOUTQ, &taken) || getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &room, &size))
+        return -errno;
+    if ((size_t)taken + 2 * head.count + 4096 > (size_t)room / 2)
+        return FRAME_AGAIN;
+    return send_it(socket, head, (struct bytes){0}, NULL, 0, MSG_DONTWAIT);
 }
 
 static void collect(struct msghdr *message, struct frame *frame)
@@ -68,14 +87,14 @@ static void collect(struct msghdr *message, struct frame *frame)
     }
 }
 
-int frame_receive(int socket, char *room, struct frame *ret)
+static int receive(int socket, char *room, struct frame *ret, int flags)
 {
     union control control;
     struct iovec part = {room, LIMIT_FRAME_BYTES};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t count;
     do
-        count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+        count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | flags);
     while (count < 0 && errno == EINTR);
     if (count < 0)
         return failure(errno);
@@ -95,6 +114,16 @@ int frame_receive(int socket, char *room, struct frame *ret)
     frame.body = line ? (struct bytes){line + 1, (size_t)count - head - 1} : (struct bytes){0};
     *ret = frame;
     return 0;
+}
+
+int frame_receive(int socket, char *room, struct frame *ret)
+{
+    return receive(socket, room, ret, 0);
+}
+
+int frame_receive_now(int socket, char *room, struct frame *ret)
+{
+    return receive(socket, room, ret, MSG_DONTWAIT);
 }
 
 void frame_done(struct frame *frame)

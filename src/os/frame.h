@@ -27,9 +27,14 @@ int frame_pair(int ret_ends[2]);
  * 0, FRAME_AGAIN, FRAME_END, -EMSGSIZE when head and body are beyond LIMIT_FRAME_BYTES, or another -errno. */
 int frame_send(int socket, struct bytes head, struct bytes body, const int *fds, size_t fds_count);
 
+/* The same for what may as well be left out: FRAME_AGAIN, and nothing is sent, when more than half of the socket's room would be taken, so that what must go
+ * through still does. Never blocks. */
+int frame_offer(int socket, struct bytes head);
+
 /* Receive one frame into `room`, LIMIT_FRAME_BYTES of it. 0, FRAME_AGAIN, FRAME_END or -errno; a frame that came truncated, or
  * with more descriptors than fit, is -EMSGSIZE and its descriptors are closed. Received descriptors are close-on-exec. */
 int frame_receive(int socket, char *room, struct frame *ret);
+int frame_receive_now(int socket, char *room, struct frame *ret);      /* the same, but FRAME_AGAIN where a blocking socket would block */
 
 /* Close the descriptors that are still in the frame. To keep one, take it out by setting its place to -1. */
 void frame_done(struct frame *frame);

@@ -28,6 +28,7 @@ struct service_facts {
     const char *engine;             /* the recogniser in use, "onnx" or "tesseract"; NULL = none yet */
     const char *notice;             /* what is lost, one sentence; NULL = nothing */
     int workers, workers_ready, workers_busy;
+    uint64_t programs_awaited;      /* programs that tasks had to wait for while they were compiled, in all crews */
     bool walls_told, network_wall, files_wall, calls_wall;     /* what workers have given up (worker/lockdown.h), once one has told */
 };
 

@@ -35,7 +35,7 @@ static void eval_run(void *state, const struct stage_task *task, struct stage_ou
 {
     struct buf room BUF_OWNED, program BUF_OWNED;
     struct bytes input;
-    JSON_OWNED struct json_object *settings = program_settings(task);
+    JSON_OWNED struct json_object *settings = program_settings(task->settings);
     struct json_object *programs = json_get(settings, "programs");
     buf_init(&room, STAGE_VALUE_MAX);
     buf_init(&program, PROGRAM_BYTES_MAX);
@@ -49,6 +49,19 @@ static void eval_run(void *state, const struct stage_task *task, struct stage_ou
     else if (program_input(task, &room, &input, outcome) && !program_run(state, buf_bytes(&program), input, task, &outcome->value, outcome) &&
              strstr(outcome->error.text, "cannot be compiled"))
         program_blame(programs, outcome);
+}
+
+static void eval_learn(void *state, struct bytes text)
+{
+    struct buf program BUF_OWNED;
+    JSON_OWNED struct json_object *settings = program_settings(text);
+    struct json_object *programs = json_get(settings, "programs");
+    buf_init(&program, PROGRAM_BYTES_MAX);
+    if (!json_object_is_type(programs, json_type_object))
+        return;
+    eval_wrap(programs, &program);
+    if (buf_ok(&program))
+        program_learn(state, buf_bytes(&program));
 }
 
 /* ---- tail ---- */
@@ -109,7 +122,7 @@ static void tail_run(void *state, const struct stage_task *task, struct stage_ou
 {
     struct buf room BUF_OWNED, program BUF_OWNED, told BUF_OWNED;
     struct bytes input;
-    JSON_OWNED struct json_object *settings = program_settings(task);
+    JSON_OWNED struct json_object *settings = program_settings(task->settings);
     buf_init(&room, STAGE_VALUE_MAX);
     buf_init(&program, PROGRAM_BYTES_MAX);
     buf_init(&told, STAGE_VALUE_MAX + MARKS_BYTES_MAX);
@@ -124,11 +137,22 @@ static void tail_run(void *state, const struct stage_task *task, struct stage_ou
         tail_take(buf_bytes(&told), input, outcome);
 }
 
+static void tail_learn(void *state, struct bytes text)
+{
+    struct buf program BUF_OWNED;
+    JSON_OWNED struct json_object *settings = program_settings(text);
+    buf_init(&program, PROGRAM_BYTES_MAX);
+    tail_wrap(settings, &program);
+    if (buf_ok(&program) && !bytes_equal(buf_bytes(&program), BYTES("{}")))
+        program_learn(state, buf_bytes(&program));
+}
+
 const struct stage_kind stage_eval = {
     .name = "eval", .help = "several programs look at one value", .open = program_open, .run = eval_run, .close = program_close,
+    .learn = eval_learn,
 };
 
 const struct stage_kind stage_tail = {
     .name = "tail", .help = "the end of a pipeline: its result, stats, score and hit", .open = program_open, .run = tail_run,
-    .close = program_close,
+    .close = program_close, .learn = tail_learn,
 };

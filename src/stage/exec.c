@@ -66,26 +66,32 @@ static void term_add(struct buf *program, struct bytes expr, const char *name)
     program_term(program, bytes_of(name), expr);
 }
 
-/* All of them in one run, so that the value is read once. */
+/* All of them as one program, so that the value is read once. False: there is none. */
+static bool wrap_texts(struct json_object *settings, struct buf *ret)
+{
+    struct json_object *argv = json_get(settings, "argv"), *env = json_get(settings, "env");
+    buf_byte(ret, '[');
+    for (size_t i = 0; json_object_is_type(argv, json_type_array) && i < json_object_array_length(argv); i++)
+        term_add(ret, json_get_bytes(json_object_array_get_idx(argv, i), "expr"), "argv");
+    if (json_object_is_type(env, json_type_object)) {
+        json_object_object_foreach(env, name, text)
+            if (json_object_is_type(text, json_type_string))
+                term_add(ret, bytes_of(json_object_get_string(text)), name);
+    }
+    bool any = ret->count > 1;
+    buf_byte(ret, ']');
+    return any;
+}
+
 static bool evaluate(struct expr_shelf *shelf, struct order *order, struct stage_outcome *outcome)
 {
     struct buf program BUF_OWNED, room BUF_OWNED, given BUF_OWNED;
     struct bytes input;
-    struct json_object *argv = json_get(order->settings, "argv"), *env = json_get(order->settings, "env");
     buf_init(&program, TEXTS_BYTES_MAX);
     buf_init(&room, STAGE_VALUE_MAX);
     buf_init(&given, TEXTS_BYTES_MAX);
-    buf_byte(&program, '[');
-    for (size_t i = 0; i < json_object_array_length(argv); i++)
-        term_add(&program, json_get_bytes(json_object_array_get_idx(argv, i), "expr"), "argv");
-    if (json_object_is_type(env, json_type_object)) {
-        json_object_object_foreach(env, name, text)
-            if (json_object_is_type(text, json_type_string))
-                term_add(&program, bytes_of(json_object_get_string(text)), name);
-    }
-    if (program.count == 1)
+    if (!wrap_texts(order->settings, &program))
         return true;
-    buf_byte(&program, ']');
     if (!program_input_json(order->task, &room, &input, outcome) ||
         !program_run(shelf, buf_bytes(&program), input, order->task, &given, outcome))
         return false;
@@ -345,12 +351,22 @@ static void order_run(struct order *order, struct stage_outcome *outcome)
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
     struct exec *exec = state;
-    struct order order = {.task = task, .settings = program_settings(task), .child = EXEC_CHILD_NONE};
+    struct order order = {.task = task, .settings = program_settings(task->settings), .child = EXEC_CHILD_NONE};
     if (order_make(exec, &order, outcome)) {
         order_run(&order, outcome);
         jail_clean(exec->jail);
     }
     order_done(&order);
+}
+
+static void learn(void *state, struct bytes text)
+{
+    const struct exec *exec = state;
+    struct buf program BUF_OWNED;
+    JSON_OWNED struct json_object *settings = program_settings(text);
+    buf_init(&program, TEXTS_BYTES_MAX);
+    if (wrap_texts(settings, &program) && buf_ok(&program))
+        program_learn(exec->shelf, buf_bytes(&program));
 }
 
 static void finish(void *state)
@@ -379,4 +395,5 @@ static int open_exec(const struct stage_outfit *outfit, void **ret_state, struct
 
 const struct stage_kind stage_exec = {
     .name = "exec", .help = "a program of your own: the value in, the result out", .open = open_exec, .run = run, .close = finish,
+    .learn = learn,
 };

@@ -24,7 +24,7 @@ static void apply(struct expr_shelf *shelf, const struct stage_task *task, void 
 {
     struct buf room BUF_OWNED, program BUF_OWNED;
     struct bytes input;
-    JSON_OWNED struct json_object *settings = program_settings(task);
+    JSON_OWNED struct json_object *settings = program_settings(task->settings);
     buf_init(&room, STAGE_VALUE_MAX);
     buf_init(&program, PROGRAM_BYTES_MAX);
     wrap(settings, &program);
@@ -32,6 +32,16 @@ static void apply(struct expr_shelf *shelf, const struct stage_task *task, void 
         stage_outcome_fail(outcome, STAGE_FAIL, "expression", "The program has more than %d bytes.", PROGRAM_BYTES_MAX);
     else if (input_json(task, settings, &room, &input, outcome))
         program_run(shelf, buf_bytes(&program), input, task, &outcome->value, outcome);
+}
+
+static void learn(struct expr_shelf *shelf, struct bytes text, void (*wrap)(struct json_object *settings, struct buf *ret))
+{
+    struct buf program BUF_OWNED;
+    JSON_OWNED struct json_object *settings = program_settings(text);
+    buf_init(&program, PROGRAM_BYTES_MAX);
+    wrap(settings, &program);
+    if (buf_ok(&program))
+        program_learn(shelf, buf_bytes(&program));
 }
 
 static void wrap_jq(struct json_object *settings, struct buf *ret)
@@ -81,15 +91,32 @@ static void gather_run(void *state, const struct stage_task *task, struct stage_
     apply(state, task, wrap_gather, outcome);
 }
 
+static void jq_learn(void *state, struct bytes settings)
+{
+    learn(state, settings, wrap_jq);
+}
+
+static void split_learn(void *state, struct bytes settings)
+{
+    learn(state, settings, wrap_split);
+}
+
+static void gather_learn(void *state, struct bytes settings)
+{
+    learn(state, settings, wrap_gather);
+}
+
 const struct stage_kind stage_jq = {
     .name = "jq", .help = "a jq program makes one value of another", .open = program_open, .run = jq_run, .close = program_close,
+    .learn = jq_learn,
 };
 
 const struct stage_kind stage_split = {
     .name = "split", .help = "a value becomes an array of records, each with its own fate", .open = program_open, .run = split_run,
-    .close = program_close,
+    .close = program_close, .learn = split_learn,
 };
 
 const struct stage_kind stage_gather = {
     .name = "gather", .help = "records become one array again, in order", .open = program_open, .run = gather_run, .close = program_close,
+    .learn = gather_learn,
 };

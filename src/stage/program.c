@@ -41,12 +41,12 @@ bool program_input_json(const struct stage_task *task, struct buf *room, struct 
     return true;
 }
 
-struct json_object *program_settings(const struct stage_task *task)
+struct json_object *program_settings(struct bytes settings)
 {
-    struct json_object *settings = task->settings.count ? json_parse(task->settings, NULL) : NULL;
-    if (json_object_is_type(settings, json_type_object))
-        return settings;
-    json_drop(&settings);
+    struct json_object *object = settings.count ? json_parse(settings, NULL) : NULL;
+    if (json_object_is_type(object, json_type_object))
+        return object;
+    json_drop(&object);
     return json_object_new_object();
 }
 
@@ -74,6 +74,12 @@ bool program_run(struct expr_shelf *shelf, struct bytes program, struct bytes in
     else if (rc)
         stage_outcome_fail(outcome, STAGE_FAIL, "expression", "The program failed: %s.", problem.text);
     return rc == 0;
+}
+
+void program_learn(struct expr_shelf *shelf, struct bytes program)
+{
+    struct problem unheard = {0};
+    expr_shelf_get(shelf, program, &unheard);
 }
 
 /* Collected, so that nothing is left of `try` when the next term runs: jq 1.6 would catch that one's errors too. */

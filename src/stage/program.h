@@ -12,13 +12,16 @@ bool program_input_json(const struct stage_task *task, struct buf *room, struct 
 /* Whether `text` is one JSON value that may be a result; else a problem that goes behind "is". */
 bool program_json(struct bytes text, struct problem *problem);
 
-/* The settings as an object, never NULL; the caller drops it. */
-struct json_object *program_settings(const struct stage_task *task);
+/* A task's settings as an object, never NULL; the caller drops it. */
+struct json_object *program_settings(struct bytes settings);
 
 /* Run a program over `input`: its first output goes into `ret`. False: the outcome is a failure ("expression"), for no output too. Without a limit in
  * the settings ("time_limit_us") it has a second, and one more for each million bytes of its input. */
 bool program_run(struct expr_shelf *shelf, struct bytes program, struct bytes input, const struct stage_task *task, struct buf *ret,
                  struct stage_outcome *outcome);
+
+/* Compile it, so that program_run finds it on the shelf: it must be the very same text. What cannot be compiled is not told. */
+void program_learn(struct expr_shelf *shelf, struct bytes program);
 
 /* Append a term that gives the first output of `program`, null when there is none, and whose error begins with `name`. */
 void program_term(struct buf *ret, struct bytes name, struct bytes program);

@@ -48,22 +48,37 @@ static bool read(const struct stage_task *task, struct json_object *settings, bo
     return rc == 0;
 }
 
+/* False: the records are what was read. */
+static bool wrap(struct json_object *settings, struct buf *ret)
+{
+    struct bytes unwrap = json_get_bytes(settings, "unwrap");
+    buf_init(ret, unwrap.count + 128);
+    if (!bytes_trim(unwrap).count)
+        return false;
+    buf_print(ret, "[\n%.*s\n] | if length == 1 and (.[0] | type) == \"array\" then .[0] else . end", BYTES_ARG(unwrap));
+    return true;
+}
+
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
 {
     struct buf text BUF_OWNED, program BUF_OWNED;
-    JSON_OWNED struct json_object *settings = program_settings(task);
-    struct bytes unwrap = json_get_bytes(settings, "unwrap");
+    JSON_OWNED struct json_object *settings = program_settings(task->settings);
     buf_init(&text, STAGE_VALUE_MAX);
-    buf_init(&program, unwrap.count + 128);
-    if (!bytes_trim(unwrap).count) {
+    if (!wrap(settings, &program))
         read(task, settings, false, &outcome->value, outcome);
-        return;
-    }
-    buf_print(&program, "[\n%.*s\n] | if length == 1 and (.[0] | type) == \"array\" then .[0] else . end", BYTES_ARG(unwrap));
-    if (read(task, settings, true, &text, outcome))
+    else if (read(task, settings, true, &text, outcome))
         program_run(state, buf_bytes(&program), buf_bytes(&text), task, &outcome->value, outcome);
+}
+
+static void learn(void *state, struct bytes text)
+{
+    struct buf program BUF_OWNED;
+    JSON_OWNED struct json_object *settings = program_settings(text);
+    if (wrap(settings, &program))
+        program_learn(state, buf_bytes(&program));
 }
 
 const struct stage_kind stage_rows = {
     .name = "rows", .help = "a file of JSON, JSON Lines or CSV becomes an array of records", .open = program_open, .run = run, .close = program_close,
+    .learn = learn,
 };

@@ -91,6 +91,8 @@ struct stage_kind {
     /* Write a JSON object of what was loaded: {"engine","cards","base_names","notice"…}. NULL = nothing to say. */
     void (*describe)(void *state, struct buf *buf);
     void (*close)(void *state);                    /* may be NULL */
+    /* Compile the programs that `run` will want with these settings: there is time now. What is wrong with them `run` will say. NULL = none ever. */
+    void (*learn)(void *state, struct bytes settings);
 };
 
 /* One more, for programs that test: the shipped one leaves it NULL. Set before anything else. */

@@ -111,6 +111,19 @@ static void run_kind(const struct leg_kinds *kinds, struct json_object *stage, s
         stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage %s gave no result.", name);
 }
 
+void leg_learn(const struct leg_kinds *kinds, struct json_object *stage)
+{
+    static const char *const common[] = {"when", "else"};
+    const struct leg_kind *kind = kind_of(kinds, kind_name(stage));
+    for (size_t i = 0; i < sizeof common / sizeof *common; i++) {
+        struct bytes program = json_get_bytes(stage, common[i]);
+        if (program.at)
+            program_learn(kinds->shelf, program);
+    }
+    if (kind && kind->kind->learn)
+        kind->kind->learn(kind->state, plain(json_get(stage, "with")));
+}
+
 static void on_error(struct json_object *stage, int64_t attempt, struct stage_outcome *outcome)
 {
     struct json_object *choice = json_get(stage, "on_error"), *value = NULL;

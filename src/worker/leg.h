@@ -23,6 +23,9 @@ struct leg_kinds {
     void *shelf;                   /* of program_open(), for "when" and "else" */
 };
 
+/* Compile what one stage will want, its "when" and "else" and its kind's own programs, so that leg_run need not. */
+void leg_learn(const struct leg_kinds *kinds, struct json_object *stage);
+
 /* Do all of it. `stages` is an array; `task` is for the first stage and is changed on the way. The outcome is the last stage's, with what all have
  * measured; *ret_stage names the stage that ran last, borrowed from `stages`. */
 void leg_run(const struct leg_kinds *kinds, struct json_object *stages, int64_t attempt, struct stage_task *task, struct stage_outcome *ret,

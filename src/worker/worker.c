@@ -24,6 +24,9 @@ struct worker {
     struct leg_kinds kinds;
     bool exec;                        /* its stages start programs, so its lock is another */
     struct lockdown lock;
+    struct json_object *lessons[LIMIT_LESSONS];      /* arrays of stages whose programs are to be compiled; a ring */
+    size_t lessons_first, lessons_count;
+    size_t lesson_stage;              /* of the first one: how many of its stages are done */
     struct buf head;                  /* of the frame that is being written */
     int64_t hint_at_us;               /* monotonic time of the task's last hint; 0 = it had none */
     const char *hint_status;          /* of that hint */
@@ -36,6 +39,7 @@ struct job {
     struct stage_task task;           /* the views are into the frame and the head */
     int output_fd;
     const char *stage;                /* the stage that ran last; in the head */
+    uint64_t compiled;                /* programs it had to wait for */
 };
 
 static int64_t now_us(clockid_t clock)
@@ -288,6 +292,8 @@ static int say_outcome(struct job *job, struct stage_outcome *outcome)
         if (outcome->fail_job)
             json_put_flag(head, "fail_job", true);
     }
+    if (job->compiled)
+        json_put_int(head, "compiled", (int64_t)job->compiled);
     if (now_us(CLOCK_PROCESS_CPUTIME_ID) > LIMIT_WORKER_CPU_S * INT64_C(1000000) / 2) {
         json_put_flag(head, "last", true);
     }
@@ -318,18 +324,55 @@ static bool task_read(struct job *job, const struct frame *frame)
     return true;
 }
 
-static int do_task(struct worker *worker, const struct frame *frame)
+static int do_task(struct worker *worker, struct json_object *head, const struct frame *frame)
 {
-    JSON_OWNED struct json_object *head = json_parse(frame->head, NULL);
     struct job job = {.worker = worker, .head = head};
-    if (!head || !task_read(&job, frame))
+    if (!task_read(&job, frame))
         return -EPROTO;
     worker->hint_at_us = 0;
     struct stage_outcome outcome;
+    uint64_t compiled = expr_compiled();
     leg_run(&worker->kinds, json_get(head, "stages"), json_get_int(head, "attempt", 1), &job.task, &outcome, &job.stage);
+    job.compiled = expr_compiled() - compiled;
     int rc = say_outcome(&job, &outcome);
     stage_outcome_done(&outcome);
     return rc;
+}
+
+/* ---- learning ---- */
+
+static void lesson_keep(struct worker *worker, struct json_object *stages)
+{
+    if (worker->lessons_count == LIMIT_LESSONS || !json_object_is_type(stages, json_type_array))
+        return;
+    worker->lessons[(worker->lessons_first + worker->lessons_count++) % LIMIT_LESSONS] = json_object_get(stages);
+}
+
+static void lesson_drop(struct worker *worker)
+{
+    json_object_put(worker->lessons[worker->lessons_first]);
+    worker->lessons_first = (worker->lessons_first + 1) % LIMIT_LESSONS;
+    worker->lessons_count--;
+    worker->lesson_stage = 0;
+}
+
+/* One stage, because a task may come meanwhile. */
+static void lesson_go_on(struct worker *worker)
+{
+    struct json_object *stages = worker->lessons[worker->lessons_first];
+    if (worker->lesson_stage < json_object_array_length(stages))
+        leg_learn(&worker->kinds, json_object_array_get_idx(stages, worker->lesson_stage++));
+    else
+        lesson_drop(worker);
+}
+
+static int do_frame(struct worker *worker, const struct frame *frame)
+{
+    JSON_OWNED struct json_object *head = json_parse(frame->head, NULL);
+    if (!bytes_equal(json_get_bytes(head, "frame"), BYTES("learn")))
+        return head ? do_task(worker, head, frame) : -EPROTO;
+    lesson_keep(worker, json_get(head, "stages"));
+    return 0;
 }
 
 static int work(struct worker *worker)
@@ -337,10 +380,16 @@ static int work(struct worker *worker)
     int rc;
     do {
         FRAME_OWNED struct frame frame = FRAME_EMPTY;
-        rc = frame_receive(worker->socket, worker->room, &frame);
-        if (!rc)
-            rc = do_task(worker, &frame);
+        rc = worker->lessons_count ? frame_receive_now(worker->socket, worker->room, &frame) : frame_receive(worker->socket, worker->room, &frame);
+        if (!rc) {
+            rc = do_frame(worker, &frame);
+        } else if (rc == FRAME_AGAIN) {
+            lesson_go_on(worker);
+            rc = 0;
+        }
     } while (!rc);
+    while (worker->lessons_count)
+        lesson_drop(worker);
     return rc == FRAME_END ? 0 : -1;
 }
 

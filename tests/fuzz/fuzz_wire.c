@@ -57,6 +57,7 @@ static void check_outcome(const struct wire_outcome *told)
     }
     fuzz_must(!outcome->has_score || isfinite(outcome->score), "a score is a number");
     fuzz_must(!outcome->fail_job || outcome->verdict == VERDICT_FAIL, "who fails the job has failed");
+    fuzz_must(told->compiled <= 1000, "what was compiled is no more than a task can need");
     if (outcome->stats.count)
         check_value(outcome->stats);
     check_told(outcome);

@@ -200,6 +200,7 @@ static void put_workers(struct buf *ret, struct service *service)
     family(ret, "rivulet_worker_losses", "counter", NULL, "Workers that were lost over an item, by why.");
     sample(ret, "rivulet_worker_losses_total", "why", "crash", metrics->crashes);
     sample(ret, "rivulet_worker_losses_total", "why", "timeout", metrics->timeouts);
+    counter(ret, "rivulet_programs_awaited", "Expressions that work had to wait for while a worker compiled them: most are learned ahead.", facts.programs_awaited);
     family(ret, "rivulet_leg_seconds", "histogram", "seconds", "From the launch of an item's leg to its outcome.");
     for (size_t i = 0; i < numbers.legs_count; i++) {
         snprintf(label, sizeof label, "leg=\"%zu\"", i);
