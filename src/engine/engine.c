@@ -111,6 +111,7 @@ void engine_free(struct engine *engine)
     for (int room = 0; room < ROOM_COUNT; room++)
         if (engine->options.crews[room])
             engine->options.crews[room]->client = (struct crew_client){0};
+    map_done(&engine->taught);
     free(engine);
 }
 

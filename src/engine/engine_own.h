@@ -26,6 +26,7 @@ struct engine {
     struct map by_token;          /* those that were launched */
     size_t waiting[ROOM_COUNT];   /* errands that were not */
     size_t launched_count, doomed_count;
+    struct map taught;            /* pipelines whose crews were told to learn, by their address: they live as long as the store */
     struct list pins;
     struct list retries;          /* retry.c's */
     engine_hint_fn *hint;

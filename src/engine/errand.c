@@ -138,11 +138,28 @@ static int put_variables(const struct errand *errand, struct buf *buf, struct pr
                        errand->claim.pipeline->name, LIMIT_VARIABLES_BYTES);
 }
 
+/* The programs of all legs are made ready while a pipeline's first item is still on its way through the first. */
+static void teach(struct engine *engine, const struct pipeline *pipeline)
+{
+    if (map_get(&engine->taught, (uintptr_t)pipeline))
+        return;
+    map_set(&engine->taught, (uintptr_t)pipeline, (void *)pipeline);
+    for (uint32_t i = 0; i < pipeline->legs_count; i++) {
+        const struct leg *leg = &pipeline->legs[i];
+        struct crew *crew = engine->options.crews[leg->room];
+        struct task task = {.leg = i, .stages = bytes_of(leg->stages), .pipeline = pipeline, .input_fd = -1};
+        if (leg->programs && crew && crew->ops->learn)
+            crew->ops->learn(crew, &task);
+    }
+}
+
 static void start(struct errand *errand, struct bytes variables, int input_fd)
 {
+    struct engine *engine = errand->engine;
     const struct claim *claim = &errand->claim;
     const struct leg *leg = &claim->pipeline->legs[claim->leg];
-    struct crew *crew = errand->engine->options.crews[errand->room];
+    const struct pipeline *pipeline = claim->pipeline;
+    struct crew *crew = engine->options.crews[errand->room];
     bool carried = claim->leg && claim->has_blob;     /* what a leg has made is JSON, whatever its item is */
     struct task task = {.token = claim->token, .leg = claim->leg, .stages = bytes_of(leg->stages), .variables = variables,
                         .params = bytes_of(live_job(claim->live)->params), .trace = bytes_of(live_job(claim->live)->trace),
@@ -150,6 +167,7 @@ static void start(struct errand *errand, struct bytes variables, int input_fd)
                         .remote = claim->remote, .has_records = claim->has_records, .pipeline = claim->pipeline,
                         .value = claim->value, .input_fd = input_fd, .timeout_us = leg->timeout_us};
     crew->ops->start(crew, &task);
+    teach(engine, pipeline);      /* behind it, which need not wait; the errand may be gone */
 }
 
 static void launch(struct errand *errand)

@@ -262,4 +262,13 @@ static void begin(struct step *step)
     step_eval(step, buf_bytes(&programs), (struct bytes){0}, (struct bytes){0}, send);
 }
 
-const struct step_kind step_http = {.name = "http", .size = sizeof(struct http), .begin = begin};
+static void learn(struct step *step)
+{
+    begin(step);
+    if (bytes_equal(json_get_bytes(of(step)->with, "as"), BYTES("jsonl")))
+        make(step, "rows", (struct bytes){0}, -1);
+    else if (json_get(of(step)->with, "unwrap"))
+        make(step, "jq", (struct bytes){0}, -1);
+}
+
+const struct step_kind step_http = {.name = "http", .size = sizeof(struct http), .begin = begin, .learn = learn};

@@ -27,4 +27,4 @@ static void begin(struct step *step)
         step_fail(step, "processing", true, 0, "Stage %.*s could not be asked for.", BYTES_ARG(trip_stage_name(step->trip, step->run->stage)));
 }
 
-const struct step_kind step_jq = {.name = "jq", .size = sizeof(struct step), .begin = begin};
+const struct step_kind step_jq = {.name = "jq", .size = sizeof(struct step), .begin = begin, .learn = begin};

@@ -297,4 +297,4 @@ static void llm_free(struct step *step)
     free(llm->wrong);
 }
 
-const struct step_kind step_llm = {.name = "llm", .size = sizeof(struct llm), .begin = begin, .stop = stop, .free = llm_free};
+const struct step_kind step_llm = {.name = "llm", .size = sizeof(struct llm), .begin = begin, .learn = begin, .stop = stop, .free = llm_free};

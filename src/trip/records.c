@@ -243,6 +243,21 @@ static void on_marks(void *data, const struct outcome *outcome)
     mark_free(mark);
 }
 
+static void put_marks(const struct trip *trip, struct buf *stages)
+{
+    buf_print(stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":%s}}]", trip->leg->marks);
+}
+
+void records_learn(const struct trip *trip)
+{
+    struct buf BUF_OWNED stages;
+    buf_init(&stages, LIMIT_FRAME_BYTES);
+    if (!trip->leg || !trip->leg->marks)
+        return;
+    put_marks(trip, &stages);
+    asker_learn(trip->trips->options.asker, buf_bytes(&stages));
+}
+
 static bool mark(struct records *records, const struct record_outcome *told)
 {
     struct trips *trips = records->trip->trips;
@@ -251,7 +266,7 @@ static bool mark(struct records *records, const struct record_outcome *told)
     buf_init(&stages, LIMIT_FRAME_BYTES);
     if (!records->trip->leg->marks)
         return false;
-    buf_print(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":%s}}]", records->trip->leg->marks);
+    put_marks(records->trip, &stages);
     want.stages = buf_bytes(&stages);
     if (told->blob) {
         want.input_fd = blob_open(trips->options.blobs, told->blob);

@@ -259,33 +259,46 @@ static struct bytes lenient(struct buf *buf, struct bytes program, struct bytes 
     return buf_bytes(buf);
 }
 
-static void read_state(struct remote_job *job, struct bytes body)
+static void ask_state(struct remote_job *job)
 {
     struct json_object *poll = json_get(job->with, "poll");
-    struct bytes state = remote_job_text(poll, "state"), error = remote_job_text(poll, "error"), progress = remote_job_text(poll, "progress");
+    BUF_OWNED struct buf first, second, third;
+    buf_init(&first, LIMIT_BODY_BYTES);
+    buf_init(&second, LIMIT_BODY_BYTES);
+    buf_init(&third, LIMIT_BODY_BYTES);
+    struct remote_job_program programs[] = {{"state", lenient(&first, remote_job_text(poll, "state"), BYTES(".status"))},
+                                            {"error", lenient(&second, remote_job_text(poll, "error"), BYTES(".error_message // .error // .message"))},
+                                            {"progress", lenient(&third, remote_job_text(poll, "progress"), BYTES("null"))}};
+    struct bytes over = buf_bytes(&job->poll);
+    remote_job_eval(job, programs, 3, &over, (struct bytes){0}, state_got);
+}
+
+/* False, whatever the tree: they are more than paths, and a worker has to be asked. */
+static bool walk_state(const struct remote_job *job, struct json_object *tree, struct json_object **state, struct json_object **error, struct json_object **progress)
+{
+    struct json_object *poll = json_get(job->with, "poll");
+    struct bytes of_state = remote_job_text(poll, "state"), of_error = remote_job_text(poll, "error"), of_progress = remote_job_text(poll, "progress");
+    return remote_job_walk(tree, of_state.count ? of_state : BYTES(".status"), state) && (!of_error.count || remote_job_walk(tree, of_error, error)) &&
+           (!of_progress.count || remote_job_walk(tree, of_progress, progress));
+}
+
+static void read_state(struct remote_job *job, struct bytes body)
+{
+    struct bytes error = remote_job_text(json_get(job->with, "poll"), "error");
     job->delay_us = job->delay_us ? job->delay_us : job->every_us[0];
     buf_clear(&job->poll);
     remote_job_json_of(body, &job->poll);
     struct problem problem = {0};
     JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->poll), &problem);
     struct json_object *now = NULL, *why = NULL, *far = NULL;
-    if (remote_job_walk(tree, state.count ? state : BYTES(".status"), &now) && (!error.count || remote_job_walk(tree, error, &why)) &&
-        (!progress.count || remote_job_walk(tree, progress, &far))) {
+    if (walk_state(job, tree, &now, &why, &far)) {
         static const char *const names[] = {"error_message", "error", "message"};
         for (size_t i = 0; !error.count && !why && i < sizeof names / sizeof *names; i++)
             why = tree && json_object_is_type(tree, json_type_object) ? json_get(tree, names[i]) : NULL;
         said(job, now, why, far);
-        return;
+    } else {
+        ask_state(job);
     }
-    BUF_OWNED struct buf first, second, third;
-    buf_init(&first, LIMIT_BODY_BYTES);
-    buf_init(&second, LIMIT_BODY_BYTES);
-    buf_init(&third, LIMIT_BODY_BYTES);
-    struct remote_job_program programs[] = {{"state", lenient(&first, state, BYTES(".status"))},
-                                            {"error", lenient(&second, error, BYTES(".error_message // .error // .message"))},
-                                            {"progress", lenient(&third, progress, BYTES("null"))}};
-    struct bytes over = buf_bytes(&job->poll);
-    remote_job_eval(job, programs, 3, &over, (struct bytes){0}, state_got);
 }
 
 static void poll_got(void *data, struct fetch_answer *answer)
@@ -343,22 +356,28 @@ static void urls_got(void *data, const struct outcome *outcome)
         remote_job_fail(job, "expression", false, "poll.url gave no address");
 }
 
-void remote_job_go_poll(struct remote_job *job)
+/* False: there is none to be made. */
+static bool ask_urls(struct remote_job *job)
 {
     struct json_object *poll = json_get(job->with, "poll");
     BUF_OWNED struct buf cancel;
-    int64_t left = left_us(job);
-    job->phase = REMOTE_POLLING;
-    job->delay_us = job->every_us[0];
-    timer_start(step_world(&job->step)->loop, &job->limit, (left > 0 ? left : 0) + GRACE_US, limit_over);
     buf_init(&cancel, LIMIT_BODY_BYTES);
     remote_job_cancel_program(job, &cancel);
     struct remote_job_program programs[] = {{"url", remote_job_text(poll, "url")}, {"body", remote_job_text(poll, "body")},
                                             {"cancel", buf_bytes(&cancel)}};
-    if (!poll && !cancel.count)
-        remote_job_go_fetch(job);
-    else
+    if (poll || cancel.count)
         remote_job_eval(job, programs, 3, NULL, (struct bytes){0}, urls_got);
+    return poll || cancel.count;
+}
+
+void remote_job_go_poll(struct remote_job *job)
+{
+    int64_t left = left_us(job);
+    job->phase = REMOTE_POLLING;
+    job->delay_us = job->every_us[0];
+    timer_start(step_world(&job->step)->loop, &job->limit, (left > 0 ? left : 0) + GRACE_US, limit_over);
+    if (!ask_urls(job))
+        remote_job_go_fetch(job);
 }
 
 /* ---- the kind ---- */
@@ -408,15 +427,32 @@ static void headers_got(void *data, const struct outcome *outcome)
     go(job);
 }
 
-static void begin(struct step *step)
+static void prepare(struct remote_job *job)
 {
-    struct remote_job *job = (struct remote_job *)step;
     struct buf *bufs[] = BUFS(job);
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_init(bufs[i], LIMIT_ASK_BYTES);
     job->rows = job->copying = job->fetch.file = -1;
     job->begun = true;
-    job->with = json_get(step->stage, "with");
+    job->with = json_get(job->step.stage, "with");
+}
+
+/* False: there are none to be made. */
+static bool ask_headers(struct remote_job *job)
+{
+    BUF_OWNED struct buf programs;
+    buf_init(&programs, LIMIT_BODY_BYTES);
+    step_header_programs(json_get(job->with, "headers"), &programs);
+    step_header_programs(json_get(json_get(job->with, "start"), "headers"), &programs);
+    if (programs.count)
+        remote_job_eval_text(job, buf_bytes(&programs), NULL, (struct bytes){0}, headers_got);
+    return programs.count > 0;
+}
+
+static void begin(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    prepare(job);
     JSON_OWNED struct json_object *start = json_object_new_object();
     struct json_object *more = json_get(json_get(job->with, "start"), "headers");
     if (more)
@@ -431,14 +467,22 @@ static void begin(struct step *step)
     job->every_us[0] = job->every_us[0] < 1000 ? 1000 : job->every_us[0];
     job->every_us[1] = job->every_us[1] < job->every_us[0] ? job->every_us[0] : job->every_us[1];
     job->timeout_us = json_get_int(step->stage, "timeout_us", TIMEOUT_US_S * 1000000LL);
-    BUF_OWNED struct buf programs;
-    buf_init(&programs, LIMIT_BODY_BYTES);
-    step_header_programs(json_get(job->with, "headers"), &programs);
-    step_header_programs(more, &programs);
-    if (programs.count)
-        remote_job_eval_text(job, buf_bytes(&programs), NULL, (struct bytes){0}, headers_got);
-    else
+    if (!ask_headers(job))
         go(job);
+}
+
+static void learn(struct step *step)
+{
+    struct remote_job *job = (struct remote_job *)step;
+    struct json_object *unseen;
+    prepare(job);
+    ask_headers(job);
+    remote_job_learn_start(job);
+    ask_urls(job);
+    if (json_get(job->with, "poll") && !walk_state(job, NULL, &unseen, &unseen, &unseen))
+        ask_state(job);
+    remote_job_learn_fetch(job);
+    remote_job_learn_rows(job);
 }
 
 static void stop(struct step *step, bool for_good)
@@ -460,6 +504,6 @@ static void wake(struct step *step)
 }
 
 const struct step_kind step_remote_job = {
-    .name = "remote_job", .size = sizeof(struct remote_job), .begin = begin, .stop = stop, .wake = wake, .free = release,
+    .name = "remote_job", .size = sizeof(struct remote_job), .begin = begin, .stop = stop, .wake = wake, .free = release, .learn = learn,
     .keeps_time = true,
 };

@@ -132,10 +132,13 @@ struct bytes remote_job_name(const struct remote_job *job);                /* of
 /* ---- remote_job_start.c ---- */
 
 void remote_job_begin_new(struct remote_job *job);
+void remote_job_ask_keys(struct remote_job *job, ask_fn *got);              /* of its inputs: {"keys":[…]} */
+void remote_job_learn_start(struct remote_job *job);                       /* step_kind.learn, as are those below */
 bool remote_job_told(struct remote_job *job);                              /* item.waiting as things stand */
 struct bytes remote_job_input_key(const struct remote_job *job);           /* programs */
 struct bytes remote_job_row_key(const struct remote_job *job);
 bool remote_job_joins(const struct remote_job *job);
+bool remote_job_keeps(const struct remote_job *job);                       /* rows are in a cache */
 /* Ask the cache for `count` keys; got(job, values) later or at once, not when the job is gone. */
 typedef void remote_job_found_fn(struct remote_job *job, const struct bytes *values, size_t count);
 void remote_job_look_up(struct remote_job *job, const struct sha *keys, size_t count, remote_job_found_fn *got);
@@ -145,6 +148,8 @@ bool remote_job_no_key(const struct sha *key);
 /* ---- remote_job_fetch.c, remote_job_rows.c ---- */
 
 void remote_job_go_fetch(struct remote_job *job);
+void remote_job_learn_fetch(struct remote_job *job);
+void remote_job_learn_rows(struct remote_job *job);
 void remote_job_rows_begin(struct remote_job *job);                        /* false start is harmless */
 /* What a `rows` ask came to. */
 void remote_job_rows_add(struct remote_job *job, const struct outcome *outcome, void (*added)(struct remote_job *job));

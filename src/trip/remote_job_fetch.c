@@ -69,6 +69,16 @@ static void part_at(struct remote_job *job)
     remote_job_param(&fetch->at, param.count ? param : BYTES("part"), bytes_of(number));
 }
 
+static void ask_next(struct remote_job *job, struct bytes next, int file)
+{
+    BUF_OWNED struct buf stages;
+    buf_init(&stages, LIMIT_BODY_BYTES);
+    buf_text(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":{");
+    json_put_bytes(&stages, "next", next);
+    buf_text(&stages, "}}}]");
+    remote_job_ask(job, buf_bytes(&stages), file, next_got);
+}
+
 static void page_added(struct remote_job *job)
 {
     struct remote_job_fetch *fetch = &job->fetch;
@@ -82,12 +92,7 @@ static void page_added(struct remote_job *job)
         part_at(job);
         page_call(&job->step);
     } else if (next.count && file >= 0) {
-        BUF_OWNED struct buf stages;
-        buf_init(&stages, LIMIT_BODY_BYTES);
-        buf_text(&stages, "[{\"stage\":\"eval\",\"with\":{\"programs\":{");
-        json_put_bytes(&stages, "next", next);
-        buf_text(&stages, "}}}]");
-        remote_job_ask(job, buf_bytes(&stages), file, next_got);
+        ask_next(job, next, file);
     } else {
         if (file >= 0)
             close(file);
@@ -276,30 +281,61 @@ static void inline_rows(struct remote_job *job, struct bytes program)
     remote_job_ask_over(job, buf_bytes(&stages), over, rows_got);
 }
 
-static void source_begin(struct remote_job *job)
+/* False: there are no more. */
+static bool source_find(struct remote_job *job)
 {
     struct remote_job_fetch *fetch = &job->fetch;
     struct json_object *also = json_get(job->with, "also");
     size_t count = also && json_object_is_type(also, json_type_array) ? json_object_array_length(also) : 0;
-    if (fetch->index > count) {
+    if (fetch->index > count)
+        return false;
+    fetch->source = fetch->index ? json_object_array_get_idx(also, fetch->index - 1) : json_get(job->with, "fetch");
+    return true;
+}
+
+/* False: there is no address, its rows are in the last poll. */
+static bool source_ask(struct remote_job *job)
+{
+    struct json_object *source = job->fetch.source;
+    struct bytes inside = remote_job_text(source, "inline"), url = remote_job_text(source, "url");
+    struct remote_job_program programs[] = {
+        {"url", url}, {"body", remote_job_text(source, "body")}, {"parts", remote_job_text(json_get(source, "parts"), "url")}};
+    if (url.count)
+        remote_job_eval(job, programs, 3, NULL, (struct bytes){0}, source_made);
+    else
+        inline_rows(job, inside.count ? inside : BYTES("."));
+    return url.count > 0;
+}
+
+static void source_begin(struct remote_job *job)
+{
+    struct remote_job_fetch *fetch = &job->fetch;
+    if (!source_find(job)) {
         remote_job_finish(job);
         return;
     }
-    fetch->source = fetch->index ? json_object_array_get_idx(also, fetch->index - 1) : json_get(job->with, "fetch");
     fetch->part = fetch->parts = fetch->pages = 0;
     fetch->spoiled = 0;
     buf_clear(&fetch->url);
     buf_clear(&fetch->body);
     buf_clear(&fetch->at);
     job->delay_us = job->every_us[0];
-    struct bytes inside = remote_job_text(fetch->source, "inline"), url = remote_job_text(fetch->source, "url");
-    if (!url.count) {
-        inline_rows(job, inside.count ? inside : BYTES("."));
-        return;
+    source_ask(job);
+}
+
+void remote_job_learn_fetch(struct remote_job *job)
+{
+    for (job->fetch.index = 0; source_find(job); job->fetch.index++) {
+        struct json_object *source = job->fetch.source;
+        struct bytes next = remote_job_text(json_get(source, "page"), "next");
+        if (!source_ask(job))
+            continue;
+        if (json_get(source, "parts"))
+            count_parts(job, (struct bytes){0});
+        ask_rows(job, -1);
+        if (next.count)
+            ask_next(job, next, -1);
     }
-    struct remote_job_program programs[] = {
-        {"url", url}, {"body", remote_job_text(fetch->source, "body")}, {"parts", remote_job_text(json_get(fetch->source, "parts"), "url")}};
-    remote_job_eval(job, programs, 3, NULL, (struct bytes){0}, source_made);
 }
 
 void remote_job_go_fetch(struct remote_job *job)

@@ -223,8 +223,7 @@ static void joined(void *data, const struct outcome *outcome)
     job->has_blob = outcome->blob != NULL;
     if (outcome->blob)
         job->result_blob = *outcome->blob;
-    bool keeps = remote_job_text(json_get(job->step.stage, "cache"), "row_key").count && step_world(&job->step)->store;
-    if (keeps && job->rows_count)
+    if (remote_job_keeps(job) && job->rows_count)
         ask_result_keys(job);
     else
         over(job);
@@ -267,6 +266,13 @@ static void ask_join(struct remote_job *job)
     int file = job->rows;
     job->rows = -1;
     remote_job_ask(job, buf_bytes(&stages), file, joined);
+}
+
+void remote_job_learn_rows(struct remote_job *job)
+{
+    ask_join(job);
+    if (remote_job_keeps(job))
+        ask_result_keys(job);
 }
 
 /* The rows that the cache had, once more: waiting for the others they were nowhere. */
@@ -342,11 +348,7 @@ static void inputs_there(struct remote_job *job)
         hits_begin(job);
         return;
     }
-    BUF_OWNED struct buf program;
-    buf_init(&program, LIMIT_BODY_BYTES);
-    buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(remote_job_input_key(job)));
-    struct remote_job_program programs[] = {{"keys", buf_bytes(&program)}};
-    remote_job_eval(job, programs, 1, NULL, (struct bytes){0}, lost_keys_got);
+    remote_job_ask_keys(job, lost_keys_got);
 }
 
 void remote_job_finish(struct remote_job *job)

@@ -127,18 +127,26 @@ static void keys_got(void *data, const struct outcome *outcome)
     look_further(&job->step);
 }
 
-void remote_job_begin_new(struct remote_job *job)
+void remote_job_ask_keys(struct remote_job *job, ask_fn *got)
 {
     BUF_OWNED struct buf program;
-    struct bytes key = remote_job_input_key(job);
     buf_init(&program, LIMIT_BODY_BYTES);
-    if (!remote_job_text(json_get(job->step.stage, "cache"), "row_key").count || !step_world(&job->step)->store) {
-        begin_upload(job);
-        return;
-    }
-    buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(key));
+    buf_print(&program, "(if type == \"array\" then . else [.] end) | map(try (%.*s\n) catch null)", BYTES_ARG(remote_job_input_key(job)));
     struct remote_job_program programs[] = {{"keys", buf_bytes(&program)}};
-    remote_job_eval(job, programs, 1, NULL, (struct bytes){0}, keys_got);
+    remote_job_eval(job, programs, 1, NULL, (struct bytes){0}, got);
+}
+
+bool remote_job_keeps(const struct remote_job *job)
+{
+    return remote_job_text(json_get(job->step.stage, "cache"), "row_key").count && step_world(&job->step)->store;
+}
+
+void remote_job_begin_new(struct remote_job *job)
+{
+    if (remote_job_keeps(job))
+        remote_job_ask_keys(job, keys_got);
+    else
+        begin_upload(job);
 }
 
 /* ---- upload and start ---- */
@@ -188,6 +196,20 @@ static void id_known(struct remote_job *job, struct json_object *id)
         remote_job_go_poll(job);
 }
 
+/* Out of an answer. */
+static void ask_id(struct remote_job *job, struct bytes program, ask_fn *got)
+{
+    struct remote_job_program programs[] = {{"id", program}};
+    struct bytes over = buf_bytes(&job->start);
+    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, got);
+}
+
+static struct bytes start_id(const struct remote_job *job)
+{
+    struct bytes program = remote_job_text(json_get(job->with, "start"), "id");
+    return program.count ? program : BYTES("if type == \"object\" then (.snapshot_id // .id // .snapshot // .name) else . end");
+}
+
 static void id_got(void *data, const struct outcome *outcome)
 {
     struct remote_job *job = data;
@@ -218,17 +240,12 @@ static void started(void *data, struct fetch_answer *answer)
     buf_clear(&job->start);
     buf_clear(&job->id);
     remote_job_json_of(answer->body, &job->start);
-    struct bytes program = remote_job_text(json_get(job->with, "start"), "id"), over = buf_bytes(&job->start);
-    JSON_OWNED struct json_object *tree = json_parse(over, &problem);
+    JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->start), &problem);
     struct json_object *id = NULL;
-    if (!program.count)
-        program = BYTES("if type == \"object\" then (.snapshot_id // .id // .snapshot // .name) else . end");
-    if (remote_job_walk(tree, program, &id)) {
+    if (remote_job_walk(tree, start_id(job), &id))
         id_known(job, id);
-        return;
-    }
-    struct remote_job_program programs[] = {{"id", program}};
-    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, id_got);
+    else
+        ask_id(job, start_id(job), id_got);
 }
 
 /* A body is JSON; a text goes as it is where the stage says that it is something else. */
@@ -361,15 +378,12 @@ static void uploaded(void *data, struct fetch_answer *answer)
     struct bytes program = remote_job_text(json_get(job->with, "upload"), "id");
     buf_clear(&job->start);
     remote_job_json_of(answer->body, &job->start);
-    struct bytes over = buf_bytes(&job->start);
-    JSON_OWNED struct json_object *tree = json_parse(over, &problem);
+    JSON_OWNED struct json_object *tree = json_parse(buf_bytes(&job->start), &problem);
     struct json_object *id = NULL;
-    if (!program.count || remote_job_walk(tree, program, &id)) {
+    if (!program.count || remote_job_walk(tree, program, &id))
         upload_id(job, program.count ? id : json_get(tree, "id"));
-        return;
-    }
-    struct remote_job_program programs[] = {{"id", program}};
-    remote_job_eval(job, programs, 1, &over, (struct bytes){0}, upload_id_got);
+    else
+        ask_id(job, program, upload_id_got);
 }
 
 static void upload_made(void *data, const struct outcome *outcome)
@@ -410,24 +424,43 @@ static void put_fields(struct json_object *fields, struct buf *program)
     buf_byte(program, '}');
 }
 
-static void begin_upload(struct remote_job *job)
+static void ask_upload(struct remote_job *job, struct json_object *upload)
 {
-    struct json_object *upload = json_get(job->with, "upload");
     struct bytes body = remote_job_text(upload, "body"), as = remote_job_text(upload, "as");
     bool lines = bytes_equal(as, BYTES("jsonl"));
     BUF_OWNED struct buf url_text, body_text, whole, fields_text;
     struct buf *bufs[] = {&url_text, &body_text, &whole, &fields_text};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_init(bufs[i], LIMIT_BODY_BYTES);
-    job->phase = REMOTE_STARTING;
-    if (!upload) {
-        begin_start(job);
-        return;
-    }
     put_fields(json_get(upload, "fields"), &fields_text);
     buf_print(&whole, lines ? "(%.*s\n) | if type == \"string\" then . else (map(tojson) | join(\"\\n\")) + \"\\n\" end" : "(%.*s\n) | tojson",
               BYTES_ARG(body.count ? body : BYTES(".")));
     struct remote_job_program programs[] = {{"url", over_misses(job, remote_job_text(upload, "url"), &url_text)},
                                         {"body", over_misses(job, buf_bytes(&whole), &body_text)}, {"fields", buf_bytes(&fields_text)}};
     remote_job_eval(job, programs, 3, NULL, buf_bytes(&job->misses), upload_made);
+}
+
+static void begin_upload(struct remote_job *job)
+{
+    struct json_object *upload = json_get(job->with, "upload");
+    job->phase = REMOTE_STARTING;
+    if (upload)
+        ask_upload(job, upload);
+    else
+        begin_start(job);
+}
+
+void remote_job_learn_start(struct remote_job *job)
+{
+    struct json_object *upload = json_get(job->with, "upload"), *unseen;
+    struct bytes id = remote_job_text(upload, "id");
+    if (remote_job_keeps(job))
+        remote_job_ask_keys(job, NULL);
+    if (upload)
+        ask_upload(job, upload);
+    if (id.count && !remote_job_walk(NULL, id, &unseen))
+        ask_id(job, id, NULL);
+    begin_start(job);
+    if (!remote_job_walk(NULL, start_id(job), &unseen))
+        ask_id(job, start_id(job), NULL);
 }

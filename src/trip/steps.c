@@ -102,6 +102,8 @@ void step_stop(struct step *step, bool for_good)
 
 void step_end(struct step *step, const struct step_result *result)
 {
+    if (step->rehearses)
+        return;
     step_quiet(step);
     if (step->trip->fenced) {      /* it is being stopped: nobody wants to hear this, but its blob must not stay pinned */
         if (result->blob)
@@ -174,6 +176,10 @@ static void on_ask(void *data, const struct outcome *outcome)
 
 void step_ask(struct step *step, const struct ask_want *want, ask_fn *got)
 {
+    if (step->rehearses) {
+        asker_learn(step->trips->options.asker, want->stages);
+        return;
+    }
     struct ask_want full = *want;
     if (!full.variables.count)
         full.variables = step->trip->variables;
@@ -441,24 +447,46 @@ static bool put_program(struct buf *programs, const char *name, struct bytes pro
     return true;
 }
 
-void step_begin(struct step *step)
+static bool is_cached(const struct step *step)
 {
     struct json_object *cache = json_get(step->stage, "cache");
-    bool any = false, cached = cache && !json_get(cache, "row_key") && step->trips->options.store;
-    struct bytes key = json_get_bytes(cache, "key");
+    return cache && !json_get(cache, "row_key") && step->trips->options.store;
+}
+
+/* False: there is nothing to ask. */
+static bool ask_common(struct step *step)
+{
+    struct bytes key = json_get_bytes(json_get(step->stage, "cache"), "key");
     struct buf BUF_OWNED programs;
     buf_init(&programs, LIMIT_FRAME_BYTES);
     json_open(&programs, '{');
-    any |= put_program(&programs, "when", json_get_bytes(step->stage, "when"));
+    bool any = put_program(&programs, "when", json_get_bytes(step->stage, "when"));
     if (any)
         put_program(&programs, "else", json_get_bytes(step->stage, "else"));
-    if (cached && (key.at || step->input_fd >= 0))
+    if (is_cached(step) && (key.at || step->input_fd >= 0))
         any |= put_program(&programs, "cache_key", key.at ? key : BYTES("."));
     json_close(&programs, '}');
-    step->run->has_cache_key = step->run->from_cache = false;
     if (any)
         step_eval(step, buf_bytes(&programs), (struct bytes){0}, (struct bytes){0}, on_common);
-    else if (cached)
+    return any;
+}
+
+void step_learn(struct run *run, const struct step_kind *kind)
+{
+    struct step *step = step_new(run, kind);
+    step->rehearses = true;
+    ask_common(step);
+    kind->learn(step);
+    step_quiet(step);
+    step_free(step);
+}
+
+void step_begin(struct step *step)
+{
+    step->run->has_cache_key = step->run->from_cache = false;
+    if (ask_common(step))
+        return;
+    if (is_cached(step))
         look_up(step, step->value);
     else
         step->kind->begin(step);

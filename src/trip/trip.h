@@ -22,6 +22,7 @@ struct step_kind {
     void (*stop)(struct step *step, bool for_good);
     void (*wake)(struct step *step);               /* a hook came; NULL = does not matter */
     void (*free)(struct step *step);               /* what the kind holds: last of all, in every case; NULL = nothing */
+    void (*learn)(struct step *step);              /* a step that rehearses: ask for all that the stage's settings alone decide, in the order it will be wanted */
     bool keeps_time;                               /* it ends itself at the stage's timeout, which counts from long before this attempt */
 };
 extern const struct step_kind step_http, step_llm, step_remote_job, step_jq;
@@ -53,6 +54,7 @@ struct step {
     struct bytes remote;           /* what an earlier attempt or opening told by step_waiting, or empty */
     uint32_t attempt;
     struct bytes usage;            /* what it took so far, JSON or empty, the kind's own: step_fail() tells it too */
+    bool rehearses;                /* it has no input and no end: what it asks is told to workers to learn (step_ask), and it calls nobody */
     struct bytes idempotency_key;  /* the same for all attempts of this step: job-item-leg[-record] */
     /* What follows is steps.c's and call.c's own. One ask, one call and one sleep at a time. */
     struct run *run;

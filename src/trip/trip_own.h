@@ -102,6 +102,7 @@ void run_free(struct run *run);
 struct step *step_new(struct run *run, const struct step_kind *kind);
 void step_stop(struct step *step, bool for_good);     /* frees it */
 void step_begin(struct step *step);                   /* common keys first, then the kind */
+void step_learn(struct run *run, const struct step_kind *kind);      /* a rehearsal of the run's stage; nothing is left of it */
 /* A failure that is told from the loop, because it was found inside what the kind asked for. */
 void step_fail_late(struct step *step, const char *error_type, bool retry, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* The input of an ask: `value`, or the step's own when value.at is NULL; long ones go as files. False: no descriptor or memory. */
@@ -118,6 +119,7 @@ struct bytes step_stage_name(const struct step *step);
 /* records.c */
 struct records *records_new(struct trip *trip);
 void records_begin(struct records *records);
+void records_learn(const struct trip *trip);          /* what marks will ask */
 void records_wake(struct records *records, void (*wake)(struct step *step));
 bool records_rest(const struct records *records);
 void records_stop(struct records *records, bool for_good);     /* frees it */

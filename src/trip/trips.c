@@ -219,7 +219,24 @@ static bool rests(struct crew *crew, struct token token)
     return false;
 }
 
-static const struct crew_ops ops = {.slots_free = slots_free, .start = start, .stop = stop, .rests = rests};
+/* A rehearsal of the leg, without an input. */
+static void learn(struct crew *crew, const struct task *task)
+{
+    struct trip *trip = trip_new(of(crew), task);
+    for (size_t i = 0; i < trip->stages_count; i++) {
+        const struct step_kind *kind = step_kind_find(trip_stage_kind(trip, i));
+        struct run *run = run_new(trip, -1, (struct bytes){0}, -1, NULL, NULL);
+        run->stage = i;
+        if (kind && kind->learn)
+            step_learn(run, kind);
+        run_free(run);
+    }
+    records_learn(trip);
+    trip_unlink(trip);
+    trip_free(trip);
+}
+
+static const struct crew_ops ops = {.slots_free = slots_free, .start = start, .stop = stop, .rests = rests, .learn = learn};
 
 struct crew *trips_new(const struct trips_options *options)
 {

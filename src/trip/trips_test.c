@@ -316,3 +316,80 @@ TEST(a_hook_token_is_nobodys_to_make)
     CHECK(!hook_read(key, bytes_of(token), &job, &item, &leg));
     CHECK(!hook_read(key, BYTES("short"), &job, &item, &leg));
 }
+
+/* ---- learning ---- */
+
+/* A rehearsal, then the leg itself: all that was asked had been told, and nobody was called before. */
+static void learned(const char *leg, void (*script)(int count, struct bytes request, struct buf *ret), const char *value)
+{
+    bench_open(leg, script);
+    bench.crew->ops->learn(bench.crew, &(struct task){.stages = bytes_of(bench.pipeline->legs[0].stages), .pipeline = bench.pipeline, .input_fd = -1});
+    loop_turn(bench.loop, false);
+    CHECK_INT(trips_numbers(bench.crew).trips, 0);
+    CHECK_INT(bench.side.calls, 0);
+    CHECK_INT(bench.thinker.asked, 0);
+    CHECK_INT(bench.outcomes, 0);
+    go(value);
+    CHECK_INT(bench.verdict, VERDICT_DONE);
+    CHECK(bench.thinker.asked > 0);
+    CHECK_INT(bench.thinker.unlearned, 0);
+    bench_close();
+}
+
+static void far_side(int count, struct bytes request, struct buf *ret)
+{
+    const char *body = bytes_start(request, BYTES("POST /up"))      ? "{\"name\":\"file\"}"
+                       : bytes_start(request, BYTES("POST /start")) ? "{\"job\":{\"id\":\"j1\"}}"
+                       : bytes_start(request, BYTES("GET /poll"))   ? "{\"status\":\"READY\"}"
+                       : bytes_start(request, BYTES("GET /rows/n")) ? "{\"rows\":[{\"k\":\"b\"}]}"
+                       : bytes_start(request, BYTES("GET /errors")) ? "{\"count\":1}"
+                       : bytes_start(request, BYTES("GET /parts"))  ? "[]"
+                                                                    : "{\"rows\":[{\"k\":\"a\"}],\"next\":\"/rows/n\"}";
+    side_answer(ret, 200, "Content-Type: application/json\r\n", body);
+}
+
+TEST_SLOW(all_that_a_remote_job_asks_is_told_ahead)
+{
+    learned("\"stages\":[{\"stage\":\"remote_job\",\"when\":\"length > 0\",\"with\":{\"base\":\"http://127.0.0.1:%d\",\"headers\":{\"X-Word\":\"$params.word\"},"
+            "\"upload\":{\"url\":\"\\\"/up\\\"\",\"id\":\".name + \\\"\\\"\",\"as\":\"jsonl\",\"fields\":{\"a\":\".[0]\"}},"
+            "\"start\":{\"url\":\"\\\"/start\\\"\",\"body\":\"{ks: .}\",\"id\":\".job.id + \\\"\\\"\",\"headers\":{\"X-Of\":\"$params.word\"}},"
+            "\"poll\":{\"url\":\"\\\"/poll/\\\\($id)\\\"\",\"state\":\".status | ascii_downcase\",\"every_us\":[1000,1000]},"
+            "\"fetch\":{\"url\":\"\\\"/rows/\\\\($id)\\\"\",\"unwrap\":\".rows\",\"page\":{\"next\":\".next\"}},"
+            "\"also\":[{\"url\":\"\\\"/parts\\\"\",\"as\":\"json\",\"parts\":{\"url\":\"\\\"/errors\\\"\"}},{\"inline\":\".rows\"}],"
+            "\"join\":{\"row_key\":\".k\",\"input_key\":\".\"},\"row_error\":\".oops\",\"cancel\":{\"url\":\"\\\"/cancel/\\\\($id)\\\"\"}}}]",
+            far_side, "[\"a\",\"b\"]");
+    learned("\"stages\":[{\"stage\":\"remote_job\",\"with\":{\"base\":\"http://127.0.0.1:%d\",\"start\":{\"url\":\"\\\"/start\\\"\",\"id\":\".job.id\"},"
+            "\"fetch\":{\"url\":\"\\\"/rows\\\"\",\"unwrap\":\".rows\"}}}]", far_side, "[\"a\"]");
+}
+
+static void scorer(int count, struct bytes request, struct buf *ret)
+{
+    if (memmem(request.at, request.count, "chat/completions", 16))
+        side_answer(ret, 200, "Content-Type: application/json\r\n",
+                    "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":\"{\\\"score\\\":3}\"}}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}");
+    else
+        side_answer(ret, 200, "Content-Type: application/json\r\n", "{\"a\":{\"b\":1}}");
+}
+
+TEST_SLOW(all_that_calls_and_records_ask_is_told_ahead)
+{
+    learned(HTTP(",\"unwrap\":\".a\",\"body\":\"{asked: .}\",\"headers\":{\"X-Word\":\"$params.word\"}},\"when\":\".q\",\"else\":\"7\"}]"), scorer, "{\"q\":1}");
+    learned(HTTP(",\"as\":\"jsonl\",\"unwrap\":\".[0].a\"}}]"), scorer, "{}");
+    learned(RECORDS "\"marks\":{\"score\":\".fit.score\"},\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\"{n: .}\"}}," CALL "},"
+            "{\"stage\":\"llm\",\"when\":\"true\",\"with\":{\"base\":\"http://127.0.0.1:%d\",\"model\":\"m\",\"prompt\":\"tojson\",\"system\":\"\\\"s\\\"\","
+            "\"schema\":{\"type\":\"object\"},\"into\":\"fit\"}}]", scorer, "[1,2]");
+}
+
+/* What a stage needs may not be there: that is for its run to say. */
+TEST(a_rehearsal_that_fails_is_not_heard)
+{
+    bench_open("\"stages\":[{\"stage\":\"llm\",\"with\":{\"api\":\"none\",\"model\":\"m\",\"prompt\":\".\"}}]", echo);
+    bench.crew->ops->learn(bench.crew, &(struct task){.stages = BYTES("[]"), .pipeline = bench.pipeline, .input_fd = -1});
+    for (int i = 0; i < 3; i++)
+        loop_turn(bench.loop, false);
+    CHECK_INT(bench.outcomes, 0);
+    CHECK_INT(bench.thinker.lessons.count, 0);
+    go("{}");
+    CHECK_INT(bench.verdict, VERDICT_FAIL);
+    bench_close();
+}

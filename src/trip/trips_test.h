@@ -104,6 +104,8 @@ struct thinker {
     struct loop *loop;
     size_t busy, most;
     struct list going;
+    struct buf lessons;            /* what it was told to learn, a line each */
+    int asked, unlearned;          /* questions, and those of them that no lesson was of */
 };
 
 struct thought {
@@ -128,9 +130,21 @@ static inline void thought_told(struct timer *timer)
     free(thought);
 }
 
+static inline void thinker_learn(struct crew *crew, const struct task *task)
+{
+    struct buf *lessons = &((struct thinker *)crew)->lessons;
+    buf_put(lessons, task->stages);
+    buf_byte(lessons, '\n');
+}
+
 static inline void think(struct crew *crew, const struct task *task)
 {
     struct thinker *thinker = (struct thinker *)crew;
+    bool learned = thinker->lessons.count && memmem(thinker->lessons.at, thinker->lessons.count, task->stages.at, task->stages.count);
+    thinker->asked++;
+    thinker->unlearned += !learned;
+    if (thinker->lessons.count && !learned)
+        test_note("nobody was told to learn %.*s", BYTES_ARG(task->stages));
     JSON_OWNED struct json_object *stages = json_parse(task->stages, NULL);
     struct json_object *stage = json_object_array_get_idx(stages, 0);
     const struct stage_kind *kind = stage_kind_find(json_get_bytes(stage, "stage"));
@@ -244,10 +258,11 @@ static inline void bench_open(const char *leg, void (*script)(int count, struct 
     CHECK_INT(loop_open(&bench.loop, &problem), 0);
     CHECK_INT(blobs_open(bench.dir, &bench.blobs, &problem), 0);
     CHECK_INT(fetch_open(bench.loop, &(struct fetch_options){.spool_dir = bench.dir}, &bench.fetch, &problem), 0);
-    static const struct crew_ops ops = {.slots_free = thinker_free, .start = think, .stop = thinker_stop};
+    static const struct crew_ops ops = {.slots_free = thinker_free, .start = think, .stop = thinker_stop, .learn = thinker_learn};
     bench.thinker.crew.ops = &ops;
     bench.thinker.loop = bench.loop;
     list_init(&bench.thinker.going);
+    buf_init(&bench.thinker.lessons, 1 << 20);
     bench.asker = asker_new(&bench.thinker.crew, bench.blobs);
     bench.crew = trips_new(&(struct trips_options){.loop = bench.loop, .fetch = bench.fetch, .asker = bench.asker, .blobs = bench.blobs});
     bench.crew->client = (struct crew_client){.outcome = on_outcome, .record = on_record, .free = bench_free};
@@ -275,6 +290,7 @@ static inline void bench_close(void)
     trips_free(bench.crew);
     asker_free(bench.asker);
     CHECK_INT(bench.thinker.busy, 0);
+    buf_done(&bench.thinker.lessons);
     fetch_close(bench.fetch);
     side_close(&bench.side);
     blobs_close(bench.blobs);
