@@ -73,9 +73,6 @@ TEST_SLOW(a_task_overtakes_what_is_to_be_learned)
     start_jq(0, "[" STAGE_OF("[59]") "]");
     CHECK_TEXT(seen.value, "[59]");
     CHECK_INT(workers_awaited(seen.crew), 1);
-    UNTIL(sleeps(workers_pid(seen.crew, 0)));
-    start_jq(1, "[" STAGE_OF("[58]") "]");
-    CHECK_INT(workers_awaited(seen.crew), 1);
     close_crew();
 }
 

@@ -15,6 +15,7 @@ import profiles  # noqa: E402
 from collector import Collector  # noqa: E402
 from llm_double import Model  # noqa: E402
 from profiles import url_of  # noqa: E402
+from runs import children_of  # noqa: E402
 from survival import Follower, Mortal, check_server, replay  # noqa: E402
 
 EVERY_S = 0.1
@@ -24,6 +25,12 @@ WAITING = 6
 
 def batch(platform, first, count, word='maker'):
     return [url_of(number, platform, word) for number in range(first, first + count)]
+
+
+def state_of(pid):
+    """'S': it waits."""
+    with open(f'/proc/{pid}/stat', encoding='ascii') as file:
+        return file.read().rpartition(')')[2].split()[0]
 
 
 class Watcher(threading.Thread):
@@ -116,6 +123,33 @@ class Profiles(unittest.TestCase):
         self.assertEqual([one['score'] for one in document['top']], sorted(sum(scores, []), reverse=True))
         self.check_usage(document)
         self.assertEqual(self.collector.second_triggers(), [])
+
+    def awaited(self):
+        """Programs that work has had to wait for so far."""
+        lines = self.server.get('/metrics').body().decode().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith('rivulet_programs_awaited_total ')))
+
+    def wait_for_idle_workers(self):
+        """Until each sleeps, several times in a row: what there was to learn is learned."""
+        quiet, until = 0, time.monotonic() + 50
+        while quiet < 20 and time.monotonic() < until:
+            quiet = quiet + 1 if all(state_of(pid) == 'S' for pid in children_of(self.server.process.pid)) else 0
+            time.sleep(0.01)
+        self.assertEqual(quiet, 20, 'workers are never idle')
+
+    def test_workers_know_all_programs_before_the_first_batch_is_ready(self):
+        """From ready to the end nothing is compiled, in the very first job of a server."""
+        self.begin({'ready_s': 3600})
+        job = profiles.begin(self.server, batch('instagram', 0, 4) + batch('tiktok', 0, 4))
+        self.collector.wait(lambda: len(self.collector.of('progress')) > 1)
+        self.wait_for_idle_workers()
+        before = self.awaited()
+        for snapshot in self.collector.snapshots:
+            snapshot.orders['ready_s'] = 0
+        document = self.ended(job)
+        self.assertEqual((document['status'], document['counts']), ('completed', [0, 0, 2, 0, 0]))
+        self.assertEqual(self.awaited(), before)
+        self.assertGreater(before, 0, 'what groups the inputs was asked before anybody could learn it')
 
     def test_what_is_known_comes_first_and_is_not_asked_for(self):
         """W27: in whatever form its address is written."""
