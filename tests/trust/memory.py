@@ -33,13 +33,17 @@ def large_ones(card, witness, wanted, chance):
     return reached
 
 
+def errors_of(_):
+    return [(errno.ENOMEM, False)]
+
+
 def main():
     card = Scorecard('memory', __doc__)
     card.parser.add_argument('--first', action='store_true', help='no last calls')
     card.parser.add_argument('--only')
     options = card.begin()
     witness, large = Witness(options.seed), 0
-    ways = Ways(witness, [ALLOC], lambda _: [(errno.ENOMEM, False)], options.seed, QUICK_POINTS if options.quick else None, not options.first)
+    ways = Ways(witness, [ALLOC], errors_of, options.seed, QUICK_POINTS if options.quick else None, not options.first)
     reached = ways.run([name for name in WANTED if options.only in (None, name)])
     missed = ways.rows(card, 'allocations')
     if options.only in (None, 'large'):
@@ -49,7 +53,6 @@ def main():
     for status, times in sorted(witness.answers.items(), key=str):
         card.row(f'    answers {status}', times)
     card.row('call paths that did not come again, and were not tried', missed)
-    card.note(', '.join(f'{what} {times}' for what, times in sorted(ways.late.items())))
     card.row('failed allocations after which something was wrong', len(witness.wrong), f'of {reached + large}', bar=0)
     least = QUICK_MIN if options.quick else POINTS_MIN
     card.row('failed allocations', reached + large, bar=f'{least:,} at least', good=reached + large >= least or bool(options.only))

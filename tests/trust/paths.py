@@ -206,28 +206,29 @@ def lives_of(witness, name):
     return {'starts': Starts, 'births': Births}[name](witness) if name in ('starts', 'births') else Lives(witness, rest, first == 'new')
 
 
+def points_of(paths, errors, both=True):
+    """One for the first call of each path with each error, and, with `both`, for its last where there are more."""
+    return [Point(path, occurrence, what, strict) for path in sorted(paths.values()) for what, strict in errors(CLASSES[path.kind])
+            for occurrence in sorted({1, path.count if both else 1})]
+
+
 # ---- what runs in a process of its own
 
-def record(name, classes, seed, lives):
-    """(witness, {hash: Path}, most calls in a life)"""
-    witness = Witness(seed)
-    these, paths, calls = lives_of(witness, name), {}, 0
-    for _ in range(lives):
-        found, seen = these.record(classes)
+def recorded(lives, classes, wanted):
+    """({hash: Path}, most calls in a life)"""
+    paths, calls = {}, 0
+    for _ in range(wanted):
+        found, seen = lives.record(classes)
         calls = max(calls, seen)
         for path in found.values():
             known = paths.get(path.hash, path)
             paths[path.hash] = path._replace(count=min(path.count, known.count))
-    these.end()
-    witness.forget()
-    return witness, paths, calls
+    return paths, calls
 
 
-def fail(name, points, seed):
-    """(witness, the points that were reached)"""
-    witness = Witness(seed)
-    lives, reached = lives_of(witness, name), []
-    waiting = collections.defaultdict(list)
+def failed(lives, points):
+    """The points that were reached."""
+    reached, waiting = [], collections.defaultdict(list)
     for point in points:
         if lives.fail(point):
             reached.append(point)
@@ -240,9 +241,40 @@ def fail(name, points, seed):
             reached += [point for point in group if point.path.hash == hit]
             group = [point for point in group if point.path.hash != hit]
             idle = 0 if hit else idle + 1
+    return reached
+
+
+def record(name, classes, seed):
+    """(witness, paths, calls)"""
+    witness = Witness(seed)
+    lives = lives_of(witness, name)
+    told = recorded(lives, classes, RECORDS)
+    lives.end()
+    witness.forget()
+    return witness, *told
+
+
+def fail(name, points, seed):
+    """(witness, the points that were reached)"""
+    witness = Witness(seed)
+    lives = lives_of(witness, name)
+    reached = failed(lives, points)
     lives.end()
     witness.forget()
     return witness, reached
+
+
+def sample(name, classes, errors, seed, wanted):
+    """All in one server: (witness, paths, calls, the points that were chosen, those that were reached)"""
+    witness = Witness(seed)
+    lives = lives_of(witness, name)
+    paths, calls = recorded(lives, classes, 1)
+    points = points_of(paths, errors)
+    chosen = random.Random(f'{seed} {name}').sample(points, min(wanted, len(points)))
+    reached = failed(lives, chosen)
+    lives.end()
+    witness.forget()
+    return witness, paths, calls, chosen, reached
 
 
 # ---- the whole
@@ -253,35 +285,40 @@ class Ways:
         self.witness, self.classes, self.errors, self.seed, self.quick, self.both = witness, classes, errors, seed, quick, both
         self.found, self.calls, self.chosen, self.failed, self.tally, self.late = {}, {}, {}, {}, collections.Counter(), collections.Counter()
 
-    def points(self, name):
-        """One for the first call of each path with each error, and for its last where there are more."""
-        points = [Point(path, occurrence, what, strict) for path in sorted(self.found[name].values()) for what, strict in self.errors(CLASSES[path.kind])
-                  for occurrence in sorted({1, path.count if self.both else 1})]
-        if self.quick is None:
-            return points
-        return random.Random(f'{self.seed} {name}').sample(points, min(self.quick, len(points)))
-
     def run(self, names):
+        """Answers how many calls failed."""
         with concurrent.futures.ProcessPoolExecutor(AT_ONCE, multiprocessing.get_context('fork')) as pool:
-            records = {name: pool.submit(record, name, self.classes, self.seed, RECORDS if self.quick is None else 1) for name in names}
-            for name in names:
-                witness, self.found[name], self.calls[name] = records[name].result()
-                self.witness.add(witness)
-            for new, old in NEW.items():
-                for hash in self.found.get(old, {}):
-                    self.found.get(new, {}).pop(hash, None)
-            tasks = []
-            for name in names:
-                self.chosen[name], self.failed[name] = self.points(name), set()
-                points = self.chosen[name]
-                parts = -(-len(points) // TASK_POINTS)
-                tasks += [(name, pool.submit(fail, name, points[n::parts], self.seed)) for n in range(parts)]
-            for name, task in tasks:
-                witness, reached = task.result()
-                self.witness.add(witness)
-                self.failed[name].update(reached)
-                self.tally.update(f'{CLASSES[point.path.kind]} {name_of(point.what)}' for point in reached)
+            (self.run_whole if self.quick is None else self.run_quick)(pool, names)
         return sum(self.tally.values())
+
+    def run_quick(self, pool, names):
+        tasks = {name: pool.submit(sample, name, self.classes, self.errors, self.seed, self.quick) for name in names}
+        for name in names:
+            witness, self.found[name], self.calls[name], self.chosen[name], reached = tasks[name].result()
+            self.failed[name] = set()
+            self.count(name, witness, reached)
+
+    def run_whole(self, pool, names):
+        records = {name: pool.submit(record, name, self.classes, self.seed) for name in names}
+        for name in names:
+            witness, self.found[name], self.calls[name] = records[name].result()
+            self.witness.add(witness)
+        for new, old in NEW.items():
+            for hash in self.found.get(old, {}):
+                self.found.get(new, {}).pop(hash, None)
+        tasks = []
+        for name in names:
+            points = points_of(self.found[name], self.errors, self.both)
+            self.chosen[name], self.failed[name] = points, set()
+            parts = -(-len(points) // TASK_POINTS)
+            tasks += [(name, pool.submit(fail, name, points[n::parts], self.seed)) for n in range(parts)]
+        for name, task in tasks:
+            self.count(name, *task.result())
+
+    def count(self, name, witness, reached):
+        self.witness.add(witness)
+        self.failed[name].update(reached)
+        self.tally.update(f'{CLASSES[point.path.kind]} {name_of(point.what)}' for point in reached)
 
     def rows(self, card, calls):
         """What failed of each scenario; those that did not come again were not tried. Answers how many of these there are."""
@@ -294,4 +331,6 @@ class Ways:
             card.row(f'{calls} that failed in {name}', len(held), f'of {len(wanted)} ({whole}{self.calls[name]:,} calls in a life)')
             missed += len(wanted - held)
             self.late.update(f'{name}, {CLASSES[path.kind]}' for path in self.found[name].values() for hash, _ in wanted - held if hash == path.hash)
+        if missed:
+            card.note('these did not come again: ' + ', '.join(f'{what} {times}' for what, times in sorted(self.late.items())))
         return missed

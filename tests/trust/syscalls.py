@@ -50,7 +50,6 @@ def main():
     if witness.syncs:
         card.row('syncs of the log that failed, after which the server went on', witness.unstopped, f'of {witness.syncs}', bar=0)
     card.row('call paths that did not come again, and were not tried', missed)
-    card.note(', '.join(f'{what} {times}' for what, times in sorted(ways.late.items())))
     card.row('failed calls after which something was wrong', len(witness.wrong), f'of {total}', bar=0)
     least = QUICK_MIN if options.quick else RUNS_MIN
     card.row('failed calls', total, bar=f'{least:,} at least', good=total >= least or bool(options.only or options.kind))
