@@ -1,21 +1,16 @@
 #!/usr/bin/env python3
 """A short story of the server for tools that are too slow for the suites: a start, three items, a stream that is left and taken up again, a job
-of JSON Lines, a cancelled one, the page and the numbers, SIGTERM; then it is started again on what it left, and `rivulet run` does a table."""
-import functools
-import http.server
+of JSON Lines, a cancelled one, the page and the numbers, SIGTERM; then it is started again on what it left, and `rivulet run` does one item."""
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(HERE, '..', 'server'), os.path.join(HERE, '..', 'lib')]
-from rivulet_server import PATIENCE, PROGRAM, Rivulet, image  # noqa: E402
+from rivulet_server import PATIENCE, PROGRAM, Rivulet, image, item  # noqa: E402
 
-EXAMPLES = os.path.join(ROOT, 'examples')
 PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 60, 'attempts': 2, 'backoff_ms': [10, 20]}]}
 
 
@@ -23,9 +18,9 @@ class Story:
     def __init__(self):
         self.passed = self.failed = 0
 
-    def check(self, what, true):
+    def check(self, what, true, told=''):
         self.passed, self.failed = self.passed + bool(true), self.failed + (not true)
-        print(f'{"ok  " if true else "FAIL"} {what}', flush=True)
+        print(f'{"ok  " if true else "FAIL"} {what} {"" if true else told}', flush=True)
 
     def serve(self):
         server = Rivulet(PIPELINE)
@@ -53,24 +48,19 @@ class Story:
             server.close()
 
     def run(self):
-        """Rows of a table, a jq program, calls over HTTP, some of them more than once."""
-        class Quiet(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-        side = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=os.path.join(EXAMPLES, 'rows')))
-        threading.Thread(target=side.serve_forever, daemon=True).start()
         with tempfile.TemporaryDirectory(prefix='rivulet-story-') as folder:
-            done = subprocess.run([PROGRAM, 'run', os.path.join(EXAMPLES, 'rows.yaml'), os.path.join(EXAMPLES, 'rows', 'cities.csv')], cwd=folder,
-                                  capture_output=True, timeout=60 * PATIENCE, check=False,
-                                  env={**os.environ, 'TMPDIR': folder, 'COUNTRIES_URL': f'http://127.0.0.1:{side.server_port}', 'RIVULET_NET_ALLOW': '127.0.0.1'})
-        side.shutdown()
-        self.check('a table goes through jq and HTTP', done.returncode == 0 and b'"countries"' in done.stdout)
+            path = os.path.join(folder, 'item')
+            with open(path, 'wb') as file:
+                file.write(item(result=7))
+            done = subprocess.run([PROGRAM, 'run', 'noop', '--workers', '1', path], cwd=folder, capture_output=True, timeout=60 * PATIENCE, check=False,
+                                  env={**os.environ, 'TMPDIR': folder})
+        self.check('an item goes through the command line', done.returncode == 0 and b'"result":7' in done.stdout, done)
 
 
 def main():
     story = Story()
-    story.serve()
-    story.run()
+    for part in sys.argv[1:] or ('serve', 'run'):
+        getattr(story, part)()
     print(f'{story.passed} passed, {story.failed} failed')
     return story.failed != 0
 
