@@ -11,9 +11,10 @@ import tempfile
 import time
 import unittest
 
-import sanitized
-
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'lib'))      # it also runs by itself, as a parent
+import sanitized  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = os.path.join(os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')), 'rivulet')
 SAMPLES = os.path.join(ROOT, 'examples', 'decklists')
