@@ -9,11 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { NAME_MAX_BYTES = 200, DIRECTORY_MAX_BYTES = 3500 };
 
-/* What is wrong with the file, or NULL. Pipes have no mode that says anything: whoever holds one may read it. */
-static const char *wrong_mode(const struct stat *status)
+bool secret_is_shared(const struct stat *status)
+{
+    bool own = status->st_uid == geteuid() || !geteuid();
+    return status->st_mode & S_IRGRP && status->st_uid && own;
+}
+
+/* What is wrong with the file, or NULL. Pipes have no mode that says anything: whoever holds one may read it. `given`: a credential,
+ * whose group bits may be the mask of an access list. */
+static const char *wrong_mode(const struct stat *status, bool given)
 {
     if (S_ISDIR(status->st_mode))
         return "is a directory";
@@ -21,6 +29,10 @@ static const char *wrong_mode(const struct stat *status)
         return "may be written by everybody on this machine: chmod 600 it";
     if (S_ISREG(status->st_mode) && status->st_mode & S_IROTH)
         return "may be read by everybody on this machine: chmod 600 it";
+    if (S_ISREG(status->st_mode) && status->st_mode & S_IWGRP)
+        return "may be written by its group: chmod 600 it";
+    if (S_ISREG(status->st_mode) && !given && secret_is_shared(status))
+        return "may be read by its group, though it is the file of an ordinary user: chmod 600 it";
     return NULL;
 }
 
@@ -38,13 +50,13 @@ static int put_text(const char *name, const char *path, struct buf *text, struct
     return setenv(name, text->at, 1) ? problem_set(problem, "%s does not fit into the environment", name) : 0;
 }
 
-static int take(const char *name, const char *path, struct problem *problem)
+static int take(const char *name, const char *path, bool given, struct problem *problem)
 {
     struct buf text BUF_OWNED;
     struct stat status;
     buf_init(&text, LIMIT_SECRET_BYTES);
     int failed = stat(path, &status) ? -errno : 0;
-    const char *wrong = failed ? NULL : wrong_mode(&status);
+    const char *wrong = failed ? NULL : wrong_mode(&status, given);
     if (wrong)
         return problem_set(problem, "the file \"%.300s\", which should hold %s, %s", path, name, wrong);
     failed = failed ? failed : file_read(path, &text);
@@ -80,6 +92,6 @@ int secret_settle(const char *name, int ways, struct problem *problem)
     snprintf(of_file, sizeof of_file, "%s_FILE", name);
     const char *named = ways & SECRET_FILE ? getenv(of_file) : NULL;
     if (named && named[0])
-        return take(name, named, problem);
-    return ways & SECRET_CREDENTIAL && find_credential(name, path) ? take(name, path, problem) : 0;
+        return take(name, named, false, problem);
+    return ways & SECRET_CREDENTIAL && find_credential(name, path) ? take(name, path, true, problem) : 0;
 }

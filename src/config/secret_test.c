@@ -88,6 +88,16 @@ TEST(a_file_of_a_secret_that_cannot_be_used_is_refused)
     CHECK(strstr(refused(), "read by everybody"));
     put("own", "", 0, 0602);
     CHECK(strstr(refused(), "written by everybody"));
+    put("own", "seen", 4, 0620);
+    CHECK(strstr(refused(), "written by its group"));
+    if (geteuid())
+        put("own", "seen", 4, 0640);
+    else
+        CHECK(!chown(put("own", "seen", 4, 0640), 1, 1));
+    CHECK(strstr(refused(), "read by its group"));
+    CHECK(geteuid() || !chown(getenv(NAME "_FILE"), 0, 1));
+    if (!geteuid())                                         /* of root, given to a group */
+        CHECK(!secret_settle(NAME, SECRET_ANY, NULL) && !unsetenv(NAME));
     put("own", "\n\n", 2, 0600);
     CHECK(strstr(refused(), "is empty"));
     put("own", "a\0b", 3, 0600);

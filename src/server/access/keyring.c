@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "config/secret.h"
 #include "os/file.h"
 
 #include <ctype.h>
@@ -229,6 +230,9 @@ static int read_keys_file(struct reading *reading, const char *path)
     if (status.st_mode & S_IWOTH || (reading->plain && status.st_mode & S_IROTH))
         return problem_set(reading->problem, "the %s may be %s by everybody on this machine (mode %04o): chmod 600 it, or keep sha256: digests in it",
                            buf_z(&where), status.st_mode & S_IWOTH ? "written" : "read", (unsigned)status.st_mode & 07777);
+    if (status.st_mode & S_IWGRP || (reading->plain && secret_is_shared(&status)))
+        return problem_set(reading->problem, "the %s may be %s by its group (mode %04o): chmod 600 it, or chown it to root with that group and chmod 640 it", buf_z(&where),
+                            status.st_mode & S_IWGRP ? "written" : "read", (unsigned)status.st_mode & 07777);
     return 0;
 }
 

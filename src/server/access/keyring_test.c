@@ -90,6 +90,12 @@ TEST(a_file_of_keys_that_everybody_may_read_is_refused)
     CHECK_INT(keyring_load(&ring, path, NULL, &problem), -1);
     CHECK(strstr(problem.text, "0644") && !strstr(problem.text, ALICE));
     fchmod(fd, 0640);
+    CHECK(geteuid() || !fchown(fd, 1, 1));
+    problem = (struct problem){0};
+    CHECK_INT(keyring_load(&ring, path, NULL, &problem), -1);
+    CHECK(strstr(problem.text, "by its group (mode 0640)"));
+    fchmod(fd, geteuid() ? 0600 : 0640);
+    CHECK(geteuid() || !fchown(fd, 0, 1));                  /* of root, given to a group */
     CHECK_INT(keyring_load(&ring, path, NULL, &problem), 0);
     CHECK(keyring_find(&ring, BYTES(ALICE)));
     CHECK_INT(ftruncate(fd, 0), 0);
