@@ -3,8 +3,8 @@
  * A program sees its input as `.` and the names of EXPR_VARIABLES as $params, $vars …, taken from one JSON object ("the variables"); a name that is
  * not there is null. Environment, files and other inputs are out of its reach.
  *
- * Numbers are doubles, as in jq 1.6: an integer beyond 2^53 loses digits, so ids that are that long must be strings. A ~/.jq of whoever compiles is seen
- * by the compiler, as jq does it; workers have no home. An error(null) is no output, as jq 1.6 has it.
+ * Numbers are doubles: an integer beyond 2^53 loses digits (with jq 1.7, of Debian 13, only when something is computed from it), so ids that are that long
+ * must be strings. A ~/.jq of whoever compiles is seen by the compiler, as jq does it; workers have no home. An error(null) is no output in jq 1.6, and an error in 1.7.
  *
  * A template is text with \(…) in it, as in a jq string; expr_template() makes a program of it that answers a string. No other backslash is
  * special, but for \\( which stands for \( itself.

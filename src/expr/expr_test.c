@@ -106,7 +106,8 @@ TEST_SLOW(errors_of_any_kind_become_a_sentence)
     CHECK_TEXT(run("error(\"no \" + .)", "\"x\"", ""), "no x");
     CHECK_TEXT(run("error({a: 1})", "1", ""), "error: {\"a\":1}");
     CHECK_TEXT(run("error(\"\")", "1", ""), "an error without a text");
-    CHECK_TEXT(run("error(null)", "1", ""), "nothing");
+    const char *null = run("error(null)", "1", "");
+    CHECK(!strcmp(null, "nothing") || !strcmp(null, "error: null"));      /* jq 1.6, 1.7 */
     CHECK_TEXT(run(".", "{'a':1}", ""), "the input is no JSON at byte 1");
     CHECK_TEXT(run(".", "", ""), "the input is no JSON at byte 0");
     CHECK_TEXT(run(".", "1", "[1"), "the object of variables is no JSON at byte 2");
@@ -155,7 +156,7 @@ TEST(an_output_beyond_its_room_is_refused)
 TEST_SLOW(numbers_are_doubles)
 {
     CHECK_TEXT(run(".", "9007199254740991", ""), "9007199254740991");
-    CHECK_TEXT(run(".", "12345678901234567890", ""), "12345678901234567000");
+    CHECK_TEXT(run(". + 1", "12345678901234567890", ""), "12345678901234567000");
     CHECK_TEXT(run("nan", "1", ""), "null");
 }
 

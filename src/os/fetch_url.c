@@ -16,7 +16,7 @@ static char *part_of(CURLU *url, CURLUPart part, unsigned flags)
 static CURLU *parse(const char *text)
 {
     CURLU *url = curl_url();
-    if (url && curl_url_set(url, CURLUPART_URL, text, CURLU_URLENCODE)) {
+    if (url && curl_url_set(url, CURLUPART_URL, text, CURLU_URLENCODE | CURLU_ALLOW_SPACE)) {
         curl_url_cleanup(url);
         return NULL;
     }
