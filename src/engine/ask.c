@@ -1,4 +1,4 @@
-/* Asks stand in two lines, those that go ahead and the others. The crew knows them by the number in their token; one that is dropped while a worker has it is let come to its end,
+/* Asks stand in a line for each turn. The crew knows them by the number in their token; one that is dropped while a worker has it is let come to its end,
  * because that takes milliseconds, and killing a warm worker costs the next asker its start. */
 #include "engine/ask.h"
 
@@ -15,8 +15,8 @@
 struct asker {
     struct crew *crew;
     struct blobs *blobs;
-    struct list ahead, line;       /* asks that no worker has yet */
-    size_t line_count;             /* of both */
+    struct list lines[ASK_TURNS];  /* asks that no worker has yet */
+    size_t line_count;             /* of all */
     struct map going;              /* by number: asks that a worker has */
     uint64_t last;                 /* number of the newest */
     bool handing;                  /* a crew that answers while it is given something does not make us recurse */
@@ -60,15 +60,21 @@ static void ask_give(struct asker *asker, struct ask *ask)
     asker->crew->ops->start(asker->crew, &task);
 }
 
+static struct ask *first_in_line(struct asker *asker)
+{
+    for (size_t turn = ASK_TURNS; turn--;)
+        if (!list_empty(&asker->lines[turn]))
+            return LIST_OF(asker->lines[turn].next, struct ask, link);
+    return NULL;
+}
+
 static void hand_out(struct asker *asker)
 {
     if (asker->handing)
         return;
     asker->handing = true;
-    while (asker->line_count && asker->crew->ops->slots_free(asker->crew)) {
-        struct list *line = list_empty(&asker->ahead) ? &asker->line : &asker->ahead;
-        ask_give(asker, LIST_OF(line->next, struct ask, link));
-    }
+    while (asker->line_count && asker->crew->ops->slots_free(asker->crew))
+        ask_give(asker, first_in_line(asker));
     asker->handing = false;
 }
 
@@ -97,8 +103,8 @@ struct asker *asker_new(struct crew *crew, struct blobs *blobs)
     struct asker *asker = MEM_NEW(struct asker);
     asker->crew = crew;
     asker->blobs = blobs;
-    list_init(&asker->ahead);
-    list_init(&asker->line);
+    for (size_t turn = 0; turn < ASK_TURNS; turn++)
+        list_init(&asker->lines[turn]);
     crew->client = (struct crew_client){.data = asker, .outcome = on_outcome, .free = on_free};
     return asker;
 }
@@ -108,14 +114,13 @@ void asker_free(struct asker *asker)
     if (!asker)
         return;
     size_t at = 0;
+    struct ask *waiting;
     for (struct ask *ask; (ask = map_next(&asker->going, &at)); at = 0) {
         asker->crew->ops->stop(asker->crew, (struct token){.item = (int64_t)ask->number, .attempt = 1}, true);
         ask_free(ask);
     }
-    while (!list_empty(&asker->ahead))
-        ask_free(LIST_OF(asker->ahead.next, struct ask, link));
-    while (!list_empty(&asker->line))
-        ask_free(LIST_OF(asker->line.next, struct ask, link));
+    while ((waiting = first_in_line(asker)))
+        ask_free(waiting);
     asker->crew->client = (struct crew_client){0};
     map_done(&asker->going);
     free(asker);
@@ -148,7 +153,7 @@ struct ask *ask_start(struct asker *asker, const struct ask_want *want, ask_fn *
     ask->want.type = keep(&at, want->type);
     ask->done = done;
     ask->data = data;
-    list_push(want->ahead ? &asker->ahead : &asker->line, &ask->link);
+    list_push(&asker->lines[want->turn], &ask->link);
     asker->line_count++;
     hand_out(asker);
     return ask;

@@ -14,6 +14,14 @@ struct asker;
 struct asker *asker_new(struct crew *crew, struct blobs *blobs);     /* takes the crew's client; both are borrowed, blobs may be NULL */
 void asker_free(struct asker *asker);              /* nobody is answered any more */
 
+/* Who is asked for first. What has begun goes before what has not, so that the first result of many comes after its own questions and not after all. */
+enum ask_turn {
+    ASK_BEGINS,                    /* the first question of something, a record say, that others of its kind wait beside */
+    ASK_GOES_ON,                   /* a further one of something that has begun */
+    ASK_LEADS,                     /* few and short, and much waits for them: is a remote job ready? */
+    ASK_TURNS
+};
+
 struct ask_want {
     struct bytes stages;           /* JSON array of one stage object, e.g. [{"stage":"eval","with":{"programs":{…}}}] */
     struct bytes variables;        /* JSON object: params, vars, batch, job, item, now … (expr/expr.h) */
@@ -21,7 +29,7 @@ struct ask_want {
     int input_fd;                  /* the input as a file, or -1; taken over */
     struct bytes type;             /* media type of that file, may be empty */
     int64_t timeout_us;            /* 0 = 10 s */
-    bool ahead;                    /* before all that are not: few and short, and much waits for them (is a remote job ready?) */
+    enum ask_turn turn;
 };
 struct ask;
 typedef void ask_fn(void *data, const struct outcome *outcome);      /* views borrowed during the call */

@@ -73,18 +73,18 @@ TEST(questions_stand_in_one_line_and_each_gets_its_own_answer)
     asker_free(asker);
 }
 
-TEST(some_questions_go_ahead)
+TEST(what_leads_goes_first_and_what_has_begun_before_what_has_not)
 {
+    static const struct { const char *name; enum ask_turn turn; } wants[] = {
+        {"at work", ASK_BEGINS}, {"begins", ASK_BEGINS}, {"goes on", ASK_GOES_ON}, {"leads", ASK_LEADS}, {"goes on too", ASK_GOES_ON}};
+    static const char *const order[] = {"leads", "goes on", "goes on too", "begins"};
     struct asker *asker = open_bench();
-    ask(asker, "going");
-    ask(asker, "patient");
-    ask_start(asker, &(struct ask_want){.value = BYTES("hasty"), .input_fd = -1, .ahead = true}, heard, "hasty");
-    answer("1");
-    CHECK_TEXT(bench.value, "hasty");
-    answer("2");
-    CHECK_TEXT(bench.value, "patient");
-    answer("3");
-    CHECK_INT(bench.told, 3);
+    for (size_t i = 0; i < sizeof wants / sizeof *wants; i++)
+        ask_start(asker, &(struct ask_want){.value = bytes_of(wants[i].name), .input_fd = -1, .turn = wants[i].turn}, heard, "");
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        answer("1");
+        CHECK_TEXT(bench.value, order[i]);
+    }
     asker_free(asker);
 }
 

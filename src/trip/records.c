@@ -261,7 +261,7 @@ void records_learn(const struct trip *trip)
 static bool mark(struct records *records, const struct record_outcome *told)
 {
     struct trips *trips = records->trip->trips;
-    struct ask_want want = {.variables = records->trip->variables, .input_fd = -1};
+    struct ask_want want = {.variables = records->trip->variables, .input_fd = -1, .turn = ASK_GOES_ON};
     struct buf BUF_OWNED stages;
     buf_init(&stages, LIMIT_FRAME_BYTES);
     if (!records->trip->leg->marks)

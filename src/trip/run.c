@@ -212,7 +212,7 @@ static void on_put(void *data, const struct outcome *outcome)
 static void put_into_file(struct run *run, struct bytes name, struct bytes value)
 {
     struct buf BUF_OWNED program, BUF_OWNED stages;
-    struct ask_want want = {.input_fd = fcntl(run->input_fd, F_DUPFD_CLOEXEC, 0), .type = BYTES("application/json")};
+    struct ask_want want = {.input_fd = fcntl(run->input_fd, F_DUPFD_CLOEXEC, 0), .type = BYTES("application/json"), .turn = ASK_GOES_ON};
     buf_init(&program, LIMIT_ASK_BYTES);
     buf_init(&stages, LIMIT_FRAME_BYTES);
     buf_text(&program, "if type == \"object\" then .[");

@@ -183,7 +183,9 @@ void step_ask(struct step *step, const struct ask_want *want, ask_fn *got)
     struct ask_want full = *want;
     if (!full.variables.count)
         full.variables = step->trip->variables;
-    full.ahead = step->record < 0;      /* the records of one batch must not hold up what another batch waits for */
+    /* The records of one batch must not hold up what another batch waits for, nor one record another that is nearly done. */
+    full.turn = step->record < 0 ? ASK_LEADS : step->run->asked ? ASK_GOES_ON : ASK_BEGINS;
+    step->run->asked = true;
     ask_drop(step->ask);
     step->got_ask = got;
     step->ask = ask_start(step->trips->options.asker, &full, on_ask, step);

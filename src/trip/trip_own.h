@@ -84,6 +84,7 @@ struct run {
     struct used used;
     struct stow *stow;             /* its last value is on its way into a blob */
     struct ask *ask;               /* what its stage has made is put into its input */
+    bool asked;                    /* a worker has been asked something for it */
     bool has_cache_key, from_cache;
     struct sha cache_key;
     run_over_fn *over;
