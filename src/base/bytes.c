@@ -17,6 +17,11 @@ bool bytes_start(struct bytes view, struct bytes prefix)
     return view.count >= prefix.count && bytes_equal((struct bytes){view.at, prefix.count}, prefix);
 }
 
+bool bytes_have(struct bytes view, const char *text)
+{
+    return view.count && memmem(view.at, view.count, text, strlen(text));
+}
+
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';

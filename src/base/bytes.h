@@ -21,6 +21,7 @@ static inline struct bytes bytes_of(const char *text)
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_nocase(struct bytes a, struct bytes b);         /* ASCII letters only */
 bool bytes_start(struct bytes view, struct bytes prefix);
+bool bytes_have(struct bytes view, const char *text);            /* somewhere in it; `text` is not empty */
 struct bytes bytes_trim(struct bytes view);                      /* without spaces and tabs at both ends */
 /* Cut at the first `mark`: answers what stands before it and leaves the rest in *view; without a mark, all of it. */
 struct bytes bytes_cut(struct bytes *view, char mark);

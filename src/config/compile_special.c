@@ -82,7 +82,7 @@ void compile_argv(struct compile *compile, const struct key *key, const struct y
             compile_wrong(compile, key, word);
         } else if (word->env) {
             WRONG(compile, word, "!env cannot stand among arguments, which everybody on the machine can read: give it in \"env\".");
-        } else if (!memmem(word->text.at, word->text.count, "\\(", 2)) {
+        } else if (!bytes_have(word->text, "\\(")) {
             json_object_array_add(list, text_of(word->text));
         } else if ((program = compile_template(compile, key, word, false))) {
             struct json_object *expr = json_object_new_object();

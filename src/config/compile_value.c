@@ -61,7 +61,7 @@ void compile_wrong(struct compile *compile, const struct key *key, const struct 
 static bool cut_by_comment(const struct yaml *node)
 {
     struct bytes line = source_line(node->source, node->line);
-    return node->style == YAML_PLAIN && memmem(line.at, line.count, " #", 2);
+    return node->style == YAML_PLAIN && bytes_have(line, " #");
 }
 
 static bool program_compiles(struct compile *compile, const struct yaml *node, struct bytes program, bool own_text)
@@ -112,7 +112,7 @@ struct json_object *compile_template(struct compile *compile, const struct key *
         return NULL;
     }
     /* A text without \( becomes one literal: nothing of it can be wrong. */
-    bool plain = !memmem(node->text.at, node->text.count, "\\(", 2);
+    bool plain = !bytes_have(node->text, "\\(");
     if (!plain && !program_compiles(compile, node, buf_bytes(&program), false))
         return NULL;
     return json_object_new_string_len(program.at, (int)program.count);

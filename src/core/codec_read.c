@@ -50,7 +50,7 @@ static int get_created(const struct row *row, struct json_object *tree, struct e
     event->created.stop_count = json_get_int(tree, "stop", 0);
     event->created.max_cost = json_get_real(tree, "max_cost", 0);
     event->created.webhook = json_span(row_body(row), "webhook");
-    if (!event->created.id.count || !event->created.id.at[0])
+    if (!event_is_id(event->created.id))
         return bad(row, problem, "id");
     return get_sha(tree, "hash", &event->created.hash) ? bad(row, problem, "hash") : 0;
 }

@@ -183,7 +183,8 @@ TEST(what_has_no_name_is_a_question_mark)
 TEST(a_damaged_row_names_its_field)
 {
     static const struct { enum event_kind kind; const char *body, *word; } bad[] = {
-        {EVENT_JOB_SEALED, "{", "JSON"}, {EVENT_JOB_CREATED, "{\"id\":\"\"}", "\"id\""}, {EVENT_JOB_CREATED, "{\"id\":\"j\",\"hash\":\"z\"}", "\"hash\""},
+        {EVENT_JOB_SEALED, "{", "JSON"}, {EVENT_JOB_CREATED, "{\"id\":\"\"}", "\"id\""},
+        {EVENT_JOB_CREATED, "{\"id\":\"a\\n\"}", "\"id\""}, {EVENT_JOB_CREATED, "{\"id\":\"../a\"}", "\"id\""}, {EVENT_JOB_CREATED, "{\"id\":\"j\",\"hash\":\"z\"}", "\"hash\""},
         {EVENT_ITEMS_ADDED, "{}", "\"items\""}, {EVENT_ITEMS_ADDED, "{\"items\":{}}", "\"items\""}, {EVENT_ITEMS_ADDED, "{\"items\":1,\"items\":[]}", "\"items\""},
         {EVENT_ITEMS_ADDED, "{\"items\":[{\"blob\":\"z\"}]}", "\"items\""}, {EVENT_ITEMS_SKIPPED, "{}", "\"ranges\""},
         {EVENT_ITEMS_SKIPPED, "{\"ranges\":[1]}", "\"ranges\""}, {EVENT_ITEMS_SKIPPED, "{\"ranges\":[[1]]}", "\"ranges\""},

@@ -1,5 +1,6 @@
 #include "core/event.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static const struct {
@@ -31,4 +32,12 @@ const char *job_status_name(enum job_status status)
 {
     static const char *const names[JOB_STATUS_COUNT] = {"pending", "running", "completed", "error", "cancelled"};
     return (unsigned)status < JOB_STATUS_COUNT ? names[status] : "?";
+}
+
+bool event_is_id(struct bytes id)
+{
+    for (size_t i = 0; i < id.count; i++)
+        if (!isalnum((unsigned char)id.at[i]) && id.at[i] != '-' && id.at[i] != '_')
+            return false;
+    return id.count > 0 && id.count <= EVENT_ID_BYTES;
 }

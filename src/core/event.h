@@ -43,6 +43,10 @@ const char *start_why_name(enum start_why why);
 enum job_status { JOB_PENDING, JOB_RUNNING, JOB_COMPLETED, JOB_ERROR, JOB_CANCELLED, JOB_STATUS_COUNT };
 const char *job_status_name(enum job_status status);    /* "pending" … */
 
+/* A job's id may stand in paths and headers: letters, digits, - and _. Another one comes from a damaged disk. */
+enum { EVENT_ID_BYTES = 64 };
+bool event_is_id(struct bytes id);
+
 enum { EVENT_COUNT_BITS = 40 };        /* no job has 2^40 items: a count beyond comes from a damaged disk */
 
 /* How many items are in each state; the five add up to the total at every event. */

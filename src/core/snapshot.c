@@ -296,7 +296,7 @@ static bool plausible(const struct job *job)
 {
     struct counts c = job->counts;
     int64_t rest = job->total;
-    return job->id[0] && rest >= 0 && job->status < JOB_STATUS_COUNT && is_share(c.pending, &rest) && is_share(c.processing, &rest) &&
+    return event_is_id(bytes_of(job->id)) && rest >= 0 && job->status < JOB_STATUS_COUNT && is_share(c.pending, &rest) && is_share(c.processing, &rest) &&
            is_share(c.completed, &rest) && is_share(c.failed, &rest) && is_share(c.skipped, &rest) && !rest;
 }
 

@@ -194,7 +194,7 @@ static void put_body(struct json_object *answer, const struct headers *headers, 
     struct json_object *body = json_get(answer, "body");
     bool plain = false;
     for (size_t i = 0; i < headers->count; i++)
-        plain |= bytes_start(headers->lines[i], BYTES("Content-Type: ")) && !memmem(headers->lines[i].at, headers->lines[i].count, "json", 4);
+        plain |= bytes_start(headers->lines[i], BYTES("Content-Type: ")) && !bytes_have(headers->lines[i], "json");
     if (plain && json_object_is_type(body, json_type_string))
         buf_add(ret, json_object_get_string(body), (size_t)json_object_get_string_len(body));
     else if (body)

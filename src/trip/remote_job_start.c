@@ -254,7 +254,7 @@ static void put_body(struct remote_job *job, struct json_object *body)
     bool text = false;
     for (size_t i = 0; i < job->start_headers.count; i++) {
         struct bytes line = job->start_headers.lines[i], name = BYTES("Content-Type:");
-        text |= line.count > name.count && bytes_equal_nocase((struct bytes){line.at, name.count}, name) && !memmem(line.at, line.count, "json", 4);
+        text |= line.count > name.count && bytes_equal_nocase((struct bytes){line.at, name.count}, name) && !bytes_have(line, "json");
     }
     buf_clear(&job->body);
     if (text && body && json_object_is_type(body, json_type_string))
