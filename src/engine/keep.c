@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "os/file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 struct keep {
+    struct loop *loop;
     struct blobs *blobs;           /* borrowed; may be NULL: then nothing can be kept */
     int output_fd;
     struct wire_outcome told;
@@ -17,7 +19,11 @@ struct keep {
     struct problem problem;
     keep_fn *kept;
     void *data;
+    struct timer room;             /* until it is tried again: the disk was full */
+    bool hurried;
 };
+
+enum { ROOM_US = 200000 };
 
 /* A private copy, because the worker may still write to its output. */
 static int copy_out(struct keep *keep, char *at, size_t count)
@@ -52,9 +58,21 @@ static int keep_work(void *data)
     return rc;
 }
 
+static void keep_done(void *data, int rc);
+
+static void keep_again(struct timer *timer)
+{
+    struct keep *keep = TIMER_OF(timer, struct keep, room);
+    loop_pool(keep->loop, keep_work, keep_done, keep);
+}
+
 static void keep_done(void *data, int rc)
 {
     struct keep *keep = data;
+    if (file_no_space(rc) && !keep->hurried) {
+        timer_start(keep->loop, &keep->room, ROOM_US, keep_again);
+        return;
+    }
     struct outcome outcome = keep->told.outcome;
     struct problem problem = {0};
     if (rc == KEPT) {
@@ -78,10 +96,18 @@ static void keep_done(void *data, int rc)
     free(keep);
 }
 
-void keep_start(struct loop *loop, struct blobs *blobs, int output_fd, struct wire_outcome *told, keep_fn *kept, void *data)
+struct keep *keep_start(struct loop *loop, struct blobs *blobs, int output_fd, struct wire_outcome *told, keep_fn *kept, void *data)
 {
     struct keep *keep = MEM_NEW(struct keep);
-    *keep = (struct keep){.blobs = blobs, .output_fd = output_fd, .told = *told, .kept = kept, .data = data};
+    *keep = (struct keep){.loop = loop, .blobs = blobs, .output_fd = output_fd, .told = *told, .kept = kept, .data = data};
     told->head = NULL;
     loop_pool(loop, keep_work, keep_done, keep);
+    return keep;
+}
+
+void keep_hurry(struct keep *keep)
+{
+    keep->hurried = true;
+    if (timer_runs(&keep->room))
+        timer_start(keep->loop, &keep->room, 0, keep_again);
 }

@@ -18,6 +18,7 @@ struct result {
     struct workers *workers;
     struct slot *slot;              /* the worker that waits for its output to be read, or NULL: it has ended since */
     struct token token;
+    struct keep *keep;
     bool late, dropped;
 };
 
@@ -87,14 +88,17 @@ static void result_keep(struct slot *slot, struct wire_outcome *told)
         slot->state = SLOT_KEEPING;
         result->slot = slot;
     }
-    keep_start(workers->loop, workers->options.blobs, slot->output_fd, told, result_kept, result);
+    result->keep = keep_start(workers->loop, workers->options.blobs, slot->output_fd, told, result_kept, result);
     slot->output_fd = -1;
 }
 
 void results_drop(struct workers *workers)
 {
-    LIST_EACH(link, &workers->results)
-        LIST_OF(link, struct result, link)->dropped = true;
+    LIST_EACH(link, &workers->results) {
+        struct result *result = LIST_OF(link, struct result, link);
+        result->dropped = true;
+        keep_hurry(result->keep);
+    }
 }
 
 /* ---- frames ---- */
@@ -315,6 +319,7 @@ static void stop(struct crew *crew, struct token token, bool for_good)
             continue;
         result->late = for_good;
         result->dropped = !for_good;
+        keep_hurry(result->keep);
     }
 }
 

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { ROOM_US = 200000 };         /* between two looks whether a full disk has space again */
+
 int fetch_spool_file(const char *dir)
 {
     char path[4096];
@@ -76,12 +78,26 @@ static long status_of(struct fetch_call *call)
     return status;
 }
 
-static bool take_file(struct fetch_call *call, struct bytes piece)
+/* While the disk is full the transfer pauses, as long as the call has time: the other side may have done, and billed, what it will not give twice. What
+ * was written of the piece goes: it comes again. */
+static bool pauses(struct fetch_call *call)
+{
+    int file = call->own.file;
+    if (!file_no_space(call->file_error) || (file >= 0 && (ftruncate(file, call->own.bytes) || lseek(file, call->own.bytes, SEEK_SET) < 0)))
+        return false;
+    heap_add(&call->fetch->lanes[call->guarded].waits, &call->wait, loop_now_us(NULL) + ROOM_US);
+    return true;
+}
+
+static size_t take_file(struct fetch_call *call, struct bytes piece)
 {
     if (call->own.file < 0)
         call->own.file = fetch_spool_file(call->fetch->spool_dir);
     call->file_error = call->own.file < 0 ? call->own.file : file_write(call->own.file, piece);
-    return !call->file_error;
+    if (call->file_error)
+        return pauses(call) ? CURL_WRITEFUNC_PAUSE : 0;
+    call->own.bytes += (int64_t)piece.count;
+    return piece.count;
 }
 
 static size_t take_body(char *at, size_t size, size_t count, void *data)
@@ -98,9 +114,9 @@ static size_t take_body(char *at, size_t size, size_t count, void *data)
         call->too_large = true;
         return 0;
     }
-    own->bytes += piece.count;
     if (good && call->spool)
-        return take_file(call, piece) ? piece.count : 0;
+        return take_file(call, piece);
+    own->bytes += piece.count;
     return buf_put(&own->body, piece) && !call->cut ? piece.count : 0;
 }
 
@@ -224,6 +240,12 @@ int fetch_easy_begin(struct fetch_call *call, struct problem *problem)
     return 0;
 }
 
+CURLcode fetch_easy_resume(struct fetch_call *call)
+{
+    heap_leave(&call->fetch->lanes[call->guarded].waits, &call->wait);
+    return curl_easy_pause(call->easy, CURLPAUSE_CONT);
+}
+
 void fetch_easy_free(struct fetch_call *call)
 {
     if (call->easy)
@@ -322,12 +344,12 @@ static void explain(struct fetch_call *call, CURLcode code)
     const char *name = buf_z(&host);
     if (call->too_large)
         problem_set(problem, "the answer of %s is longer than %lld bytes", name, (long long)call->answer_max);
+    else if (call->file_error)
+        problem_set(problem, "the answer of %s cannot be kept in %s: %s", name, call->fetch->spool_dir, strerror(-call->file_error));
     else if (code == CURLE_OPERATION_TIMEDOUT)
         problem_set(problem, "%s did not answer within %.3g s", name, (double)call->timeout_us / 1e6);
     else if (call->closed_door && !call->opened)
         problem_set(problem, "%s is not a public address: calls to it are refused unless RIVULET_NET_ALLOW lists it", name);
-    else if (call->file_error)
-        problem_set(problem, "the answer of %s cannot be kept in %s: %s", name, call->fetch->spool_dir, strerror(-call->file_error));
     else if (code == CURLE_ABORTED_BY_CALLBACK)
         problem_set(problem, "the connection to %s broke while the request was sent", name);
     else

@@ -73,8 +73,14 @@ static void read_ends(struct lane *lane)
 static void play_due(struct lane *lane)
 {
     int64_t now = loop_now_us(NULL);
-    for (struct heap_node *top; (top = heap_top(&lane->waits)) && top->key <= now;)
-        finish(lane, HEAP_OF(top, struct fetch_call, wait));
+    for (struct heap_node *top; (top = heap_top(&lane->waits)) && top->key <= now;) {
+        struct fetch_call *call = HEAP_OF(top, struct fetch_call, wait);
+        CURLcode code = call->easy ? fetch_easy_resume(call) : CURLE_OK;
+        if (code != CURLE_OK)
+            fetch_easy_end(call, code);
+        if (!call->easy || code != CURLE_OK)
+            finish(lane, call);
+    }
 }
 
 /* How long nothing is due that curl does not know of. */

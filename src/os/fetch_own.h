@@ -42,7 +42,7 @@ struct fetch_call {
     int64_t timeout_us, answer_max;
     bool spool, guarded, redirects;
 
-    struct heap_node wait;         /* lane.waits: a fixture that is not due */
+    struct heap_node wait;         /* lane.waits: a fixture that is not due; a transfer that pauses because the disk is full */
     CURL *easy;
     curl_mime *form;
     char *at;                      /* the address of this hop; owned */
@@ -123,5 +123,7 @@ void fetch_poll_turn(struct lane *lane, int64_t wait_us);                  /* wa
 int fetch_easy_begin(struct fetch_call *call, struct problem *problem);    /* makes the handle, not yet in a multi. 0, or -1 */
 /* The transfer has ended with `code`: fills call->answer, or prepares the next hop of a redirect and answers true. */
 bool fetch_easy_end(struct fetch_call *call, CURLcode code);
+/* A transfer that paused goes on, or pauses again. Another answer than CURLE_OK: that is its end. */
+CURLcode fetch_easy_resume(struct fetch_call *call);
 void fetch_easy_free(struct fetch_call *call);
 int fetch_spool_file(const char *dir);                   /* a file without a name, or -errno */

@@ -61,6 +61,11 @@ int file_make_dir(const char *path)
     return result == -EEXIST ? 0 : result;
 }
 
+bool file_no_space(int answer)
+{
+    return answer == -ENOSPC || answer == -EDQUOT;
+}
+
 int file_write(int fd, struct bytes view)
 {
     while (view.count) {

@@ -8,6 +8,9 @@
 /* Makes a directory and its missing parents (mode 0700), durably. One that is there already is fine. */
 int file_make_dir(const char *path);
 
+/* Whether -errno says that the disk is full, or what this user may have of it: a moment later it may not be. Never waits. */
+bool file_no_space(int answer);
+
 /* fsyncs a directory: the names in it are durable. `dir` is a descriptor, `name` a directory in it ("." = itself). */
 int file_sync_dir(int dir, const char *name);
 

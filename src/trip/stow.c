@@ -1,8 +1,9 @@
-/* In the pool: pieces that are blobs are read there, and what they make together becomes one. */
+/* In the pool: pieces that are blobs are read there, and what they make together becomes one. While the disk is full it waits for space. */
 #include "trip/trip_own.h"
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "os/file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 struct stow {
+    struct loop *loop;
+    struct timer room;             /* until it is tried again: the disk was full */
     struct blobs *blobs;
     struct bytes *pieces;          /* owned, and each of their texts */
     size_t count;
@@ -22,6 +25,8 @@ struct stow {
     stow_fn *done;
     void *data;
 };
+
+enum { ROOM_US = 200000 };
 
 bool stow_blob_of(struct bytes value, struct sha *ret)
 {
@@ -70,6 +75,9 @@ static int stow_work(void *data)
 {
     struct stow *stow = data;
     struct sha sha;
+    stow->bytes = 0;
+    stow->writer = NULL;
+    buf_clear(&stow->text);
     int rc = stow->brackets ? add(stow, BYTES("[")) : 0;
     for (size_t i = 0; i < stow->count && !rc; i++) {
         if (i)
@@ -87,9 +95,30 @@ static int stow_work(void *data)
     return rc;
 }
 
+static void stow_free(struct stow *stow)
+{
+    for (size_t i = 0; i < stow->count; i++)
+        free((char *)stow->pieces[i].at);
+    free(stow->pieces);
+    buf_done(&stow->text);
+    free(stow);
+}
+
+static void stow_done(void *data, int rc);
+
+static void stow_again(struct timer *timer)
+{
+    struct stow *stow = TIMER_OF(timer, struct stow, room);
+    loop_pool(stow->loop, stow_work, stow_done, stow);
+}
+
 static void stow_done(void *data, int rc)
 {
     struct stow *stow = data;
+    if (file_no_space(rc) && !stow->dropped) {
+        timer_start(stow->loop, &stow->room, ROOM_US, stow_again);
+        return;
+    }
     struct outcome outcome = {.verdict = VERDICT_DONE, .value = buf_bytes(&stow->text)};
     struct problem problem = {0};
     if (rc) {
@@ -110,23 +139,24 @@ static void stow_done(void *data, int rc)
         stow->done(stow->data, &outcome);
     else if (outcome.blob)
         blob_abandon(stow->blobs, outcome.blob);
-    for (size_t i = 0; i < stow->count; i++)
-        free((char *)stow->pieces[i].at);
-    free(stow->pieces);
-    buf_done(&stow->text);
-    free(stow);
+    stow_free(stow);
 }
 
 void stow_drop(struct stow *stow)
 {
-    if (stow)
-        stow->dropped = true;
+    if (!stow)
+        return;
+    stow->dropped = true;
+    if (!timer_runs(&stow->room))
+        return;
+    timer_stop(stow->loop, &stow->room);
+    stow_free(stow);
 }
 
 struct stow *stow_start(struct trips *trips, struct bytes *pieces, size_t count, bool brackets, stow_fn *done, void *data)
 {
     struct stow *stow = MEM_NEW(struct stow);
-    *stow = (struct stow){.blobs = trips->options.blobs, .pieces = pieces, .count = count, .brackets = brackets, .done = done, .data = data};
+    *stow = (struct stow){.loop = trips->options.loop, .blobs = trips->options.blobs, .pieces = pieces, .count = count, .brackets = brackets, .done = done, .data = data};
     buf_init(&stow->text, LIMIT_BODY_BYTES);
     loop_pool(trips->options.loop, stow_work, stow_done, stow);
     return stow;
