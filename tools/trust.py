@@ -50,6 +50,7 @@ OTHERS = [
     Part('workers', 'killed, stopped and late workers do nothing twice; poison ends', 900, '{python} tests/trust/workers.py'),
     Part('cover', 'the tests go through the core, the parsers and the fence', 1500, '{python} tools/cover.py'),
     Part('disk', 'a disk that is full from any write on, for a while', 900, '{python} tests/trust/disk.py'),
+    Part('fulltrip', 'a disk that is full while what others were asked for comes and is kept', 600, '{python} tests/trust/fulltrip.py'),
     Part('clock', 'a wall clock that is set while jobs run changes nothing', 600, '{python} tests/trust/clock.py'),
     Part('sandbox', 'what a worker cannot do, however it tries', 600, '{python} tests/trust/sandbox.py'),
     Part('multipart', 'forms cut at every byte are read alike', 600, '{python} tests/trust/multipart.py'),

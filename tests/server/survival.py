@@ -12,7 +12,7 @@ import threading
 from rivulet_server import PROGRAM, Answer, Frame, Rivulet
 from runs import children_of, lives, until, workers_of
 
-CREATED, ADDED, SEALED, STARTED, RETRY, DONE, FAILED, SKIPPED, CANCELLING, ENDED = 1, 2, 3, 4, 7, 8, 9, 10, 11, 12
+CREATED, ADDED, SEALED, STARTED, STEPPED, RETRY, DONE, FAILED, SKIPPED, CANCELLING, ENDED, RECORD_DONE = 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13
 LOST = (OSError, http.client.HTTPException)       # what a client meets when the server goes away
 
 
@@ -213,6 +213,10 @@ class Story:
         elif kind == SEALED:
             self.sealed = True
             case.assertEqual(sorted(self.names), list(range(body['total'])))
+        elif kind in (STEPPED, RECORD_DONE):
+            value = body.get('result', body.get('value'))
+            if isinstance(value, dict) and set(value) == {'blob', 'bytes', 'type'}:
+                self.blobs.add(value['blob'])
         elif kind == STARTED:
             self.starts.setdefault(item, []).append(body['why'])
             case.assertEqual(attempt, len(self.starts[item]), f'{where}: attempts do not run 1, 2, 3')

@@ -54,13 +54,13 @@ enum { PATHS_MAX = 1 << 14, DEPTH_MAX = 60, LOW_BITS = 0xfff };
 
 struct control {
     _Atomic uint32_t armed;
-    uint32_t mask, error, piece;          /* piece: do a part instead of failing */
+    uint32_t mask, error, piece;          /* piece: 1 = do a part instead of failing, 2 = the first does a part and the others fail */
     uint64_t first, last;                 /* numbers of calls that fail; the first call is 1 */
     _Atomic uint64_t seen, failed;        /* calls of the mask, and those that failed, since it was armed */
     uint32_t children, pid;               /* pid: who counts */
     _Atomic uint64_t counts[16];          /* of each class */
     _Atomic int64_t skew_s;               /* the wall clock is so far ahead, armed or not */
-    uint64_t least;                       /* allocations below so many bytes are left alone */
+    uint64_t least;                       /* allocations, and writes to files, below so many bytes are left alone */
     uint64_t path;                        /* other than 0: only calls of this path are numbered; ANY_LISTED: of those in `paths` */
     uint32_t low, depth, record;
     _Atomic uint32_t unlisted;            /* calls whose paths found no room */
@@ -71,6 +71,7 @@ struct control {
 
 static struct control none, *control = &none;
 static _Atomic int counting;
+static dev_t memory;                      /* where files of memfd_create lie: no disk, so none that is full */
 static __thread int inside __attribute__((tls_model("initial-exec")));
 
 extern void *__libc_malloc(size_t size);
@@ -225,6 +226,10 @@ __attribute__((constructor)) static void begin(void)
     void *frames[4];
     backtrace(frames, 4);      /* loads what it needs now, and not where memory is said to be gone */
     pthread_atfork(NULL, NULL, forked);
+    struct stat about;
+    if ((fd = memfd_create("faults", MFD_CLOEXEC)) >= 0 && fstat(fd, &about) == 0)
+        memory = about.st_dev;
+    close(fd);
     control = at;
     bool child = getenv("RIVULET_FAULTS_CHILD") != NULL;
     if (child)
@@ -267,7 +272,7 @@ int posix_memalign(void **ret, size_t alignment, size_t size)
 
 /* ---- bytes ---- */
 
-enum kind { A_FILE, A_SOCKET, A_MESSAGE_SOCKET, ANOTHER };
+enum kind { A_FILE, A_MEMORY_FILE, A_SOCKET, A_MESSAGE_SOCKET, ANOTHER };
 
 static enum kind kind_of(int fd)
 {
@@ -276,7 +281,7 @@ static enum kind kind_of(int fd)
     socklen_t room = sizeof type;
     enum kind kind = ANOTHER;
     if (NEXT(fstat)(fd, &about) == 0 && S_ISREG(about.st_mode))
-        kind = A_FILE;
+        kind = about.st_dev == memory && control->error == ENOSPC ? A_MEMORY_FILE : A_FILE;
     else if (S_ISSOCK(about.st_mode))
         kind = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &room) == 0 && type == SOCK_STREAM ? A_SOCKET : A_MESSAGE_SOCKET;
     errno = before;
@@ -289,10 +294,12 @@ IN_ITS_HOOK int bytes_fail(int fd, bool writes, const char *name, size_t count)
     if (!counting || inside || !control->armed)
         return 0;
     enum kind kind = kind_of(fd);
+    if (kind == A_MEMORY_FILE || (kind == A_FILE && writes && count < control->least))
+        return 0;
     enum class class = kind == A_FILE ? (writes ? WRITE_FILE : READ_FILE) : kind == ANOTHER ? (writes ? WRITE_OTHER : READ_OTHER) : writes ? WRITE_SOCKET : READ_SOCKET;
     if (!fails(class, name))
         return 0;
-    if (!control->piece)
+    if (!control->piece || (control->piece == 2 && control->failed > 1))
         return 1;
     return count > 1 && (kind == A_FILE || kind == A_SOCKET) ? 2 : 0;
 }

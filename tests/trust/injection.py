@@ -172,7 +172,7 @@ class Faulty(Mortal):
 
     def arm(self, classes, first=1, last=None, error=errno.ENOMEM, piece=False, path=None, record=False):
         mask = sum(1 << one for one in (classes if isinstance(classes, (tuple, list)) else [classes]))
-        self.control.arm(mask, first, first if last is None else last, error, int(piece), path, record)
+        self.control.arm(mask, first, first if last is None else last, error, int(piece), path, record)     # piece: see faults.c
 
     def arm_now(self):
         """As the sweep has it; scenarios call this at their moment."""
