@@ -314,8 +314,8 @@ def main():
     options = card.begin()
     chance, witness = random.Random(options.seed), Witness(options.seed)
     told = [sweep(card, witness, kind, chance, wanted) for kind, wanted in (QUICK if options.quick else dict.fromkeys((Collected, Answered, Scored))).items()]
-    card.row('starts sent again under their key: killed before their id was stored', sum(starts for starts, _ in told))
-    card.row('answers asked for again: killed before they were stored', sum(answers for _, answers in told))
+    card.row('starts sent again under their key: the server ended before their id was stored', sum(starts for starts, _ in told))
+    card.row('answers asked for again: the server ended before they were stored', sum(answers for _, answers in told))
     for status, times in sorted(witness.ends.items(), key=str):
         card.row(f'    ended with {status}', times)
     card.row('times that something was wrong', len(witness.wrong), bar=0)
