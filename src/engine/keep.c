@@ -23,8 +23,6 @@ struct keep {
     bool hurried;
 };
 
-enum { ROOM_US = 200000 };
-
 /* A private copy, because the worker may still write to its output. */
 static int copy_out(struct keep *keep, char *at, size_t count)
 {
@@ -70,7 +68,7 @@ static void keep_done(void *data, int rc)
 {
     struct keep *keep = data;
     if (file_no_space(rc) && !keep->hurried) {
-        timer_start(keep->loop, &keep->room, ROOM_US, keep_again);
+        timer_start(keep->loop, &keep->room, LIMIT_ROOM_US, keep_again);
         return;
     }
     struct outcome outcome = keep->told.outcome;

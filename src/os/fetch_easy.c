@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { ROOM_US = 200000 };         /* between two looks whether a full disk has space again */
-
 int fetch_spool_file(const char *dir)
 {
     char path[4096];
@@ -85,7 +83,7 @@ static bool pauses(struct fetch_call *call)
     int file = call->own.file;
     if (!file_no_space(call->file_error) || (file >= 0 && (ftruncate(file, call->own.bytes) || lseek(file, call->own.bytes, SEEK_SET) < 0)))
         return false;
-    heap_add(&call->fetch->lanes[call->guarded].waits, &call->wait, loop_now_us(NULL) + ROOM_US);
+    heap_add(&call->fetch->lanes[call->guarded].waits, &call->wait, loop_now_us(NULL) + LIMIT_ROOM_US);
     return true;
 }
 

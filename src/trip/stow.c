@@ -26,8 +26,6 @@ struct stow {
     void *data;
 };
 
-enum { ROOM_US = 200000 };
-
 bool stow_blob_of(struct bytes value, struct sha *ret)
 {
     if (!bytes_start(value, BYTES("{\"blob\":\"")) || value.count > 256)
@@ -116,7 +114,7 @@ static void stow_done(void *data, int rc)
 {
     struct stow *stow = data;
     if (file_no_space(rc) && !stow->dropped) {
-        timer_start(stow->loop, &stow->room, ROOM_US, stow_again);
+        timer_start(stow->loop, &stow->room, LIMIT_ROOM_US, stow_again);
         return;
     }
     struct outcome outcome = {.verdict = VERDICT_DONE, .value = buf_bytes(&stow->text)};
