@@ -144,7 +144,10 @@ function paceLine(job) {
 
 function nowLine(job) {
   show($('now'), !job.end);
-  if (job.end) return;
+  if (job.end) {
+    say($('now'), '');
+    return;
+  }
   const names = [];
   for (const index of job.active) {
     if (names.length === 4) break;
