@@ -73,6 +73,33 @@ TEST(a_full_or_empty_socket_says_again)
     close(ends[1]);
 }
 
+TEST(what_is_offered_leaves_half_of_the_room_to_what_is_sent)
+{
+    int ends[2], offered = 0, pipes[2];
+    struct frame frame = FRAME_EMPTY;
+    CHECK_INT(frame_pair(ends), 0);
+    CHECK_INT(frame_receive_now(ends[1], room, &frame), FRAME_AGAIN);
+    while (offered < 10000 && frame_offer(ends[0], BYTES("{\"learn\":1}")) == 0)
+        offered++;
+    CHECK(offered > 1 && offered < 10000);
+    CHECK_INT(frame_offer(ends[0], BYTES("{}")), FRAME_AGAIN);
+    CHECK_INT(frame_send(ends[0], BYTES("{\"task\":1}"), (struct bytes){0}, NULL, 0), 0);
+    for (int i = 0; i < offered; i++) {
+        CHECK_INT(frame_receive_now(ends[1], room, &frame), 0);
+        CHECK_BYTES(frame.head, BYTES("{\"learn\":1}"));
+        frame_done(&frame);
+    }
+    CHECK_INT(frame_receive_now(ends[1], room, &frame), 0);
+    CHECK_BYTES(frame.head, BYTES("{\"task\":1}"));
+    frame_done(&frame);
+    close(ends[0]);
+    close(ends[1]);
+    CHECK(!pipe2(pipes, O_CLOEXEC));                        /* no socket */
+    CHECK(frame_offer(pipes[1], BYTES("{}")) < 0);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 TEST(the_longest_frame_passes_and_one_byte_more_does_not)
 {
     int ends[2];

@@ -390,7 +390,7 @@ static void see_ended(struct sim *sim, struct model_job *job, const struct row *
     const char *status = job->cancelling ? "cancelled" : job->failing || job->fatal ? "error" : job->counts.completed || enough(job) ? "completed" :
                          job->counts.failed || job->counts.skipped ? "error" : "completed";
     RULE(!job->counts.pending && !job->counts.processing, "the job ends before its items");
-    RULE(job->sealed || job->cancelling || job->stopped, "the job ends before its seal");
+    RULE(job->sealed || job->cancelling || job->stopped || job->fatal, "the job ends before its seal");
     RULE(text_is(row, "status", status), "the job ends with another status than its items say");
     check_summary(sim, job, row);
     job->ended = true;
