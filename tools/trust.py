@@ -65,7 +65,7 @@ TELLING = threading.Lock()
 def paper_rows(rows):
     """What docs/TRUST.md shows of a part."""
     lines = ['| what | measured | bar | |', '|---|---|---|---|']
-    lines += [f'| {row["what"]} | {row["value"]} | {row["bar"] or ""} | {row["verdict"] or ""} |' for row in rows]
+    lines += [f'| {re.sub("^ +", "… ", row["what"])} | {row["value"]} | {row["bar"] or ""} | {row["verdict"] or ""} |' for row in rows]
     return lines
 
 
