@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs the Python tests: tests/<suite>/test_*.py, written with unittest and the standard library only.
 
-Usage: tests/run.py [-k PART] [--build DIR] [--timeout S] [--patience N] [--measures FILE] [-v] [SUITE | FILE]...
+Usage: tests/run.py [-k PART] [--build DIR] [--jobs N] [--timeout S] [--patience N] [--measures FILE] [-v] [SUITE | FILE]...
 
-Without a name every suite runs. Each file runs in a process and session of its own, so that what it leaves behind is ended with it;
-a test that takes longer than --timeout seconds (60; a test case may set its own `timeout_s`) fails, and so does a file that dies.
+Without a name every suite runs. Each file runs in a process and session of its own, so that what it leaves behind is ended with it; --jobs files
+run at a time, but those that say why not (`ALONE = '…'`, of a bar of time mostly) run by themselves after the others.
+A test that takes longer than --timeout seconds (60; a test case may set its own `timeout_s`) fails, and so does a file that dies.
 Tests find the programs under test in the folder that the environment's RIVULET_BUILD names (what --build sets; build/ by default),
 and shared helpers in tests/lib. The last line is `N passed, N failed`.
 
@@ -12,10 +13,12 @@ Where the program is slowed down, by a sanitizer say, --patience makes every tim
 names a file of tests that measure time or memory, a name and a reason a line: they run, and do not count when they fail.
 """
 import argparse
+import concurrent.futures
 import faulthandler
 import glob
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -181,14 +184,14 @@ def strangers(results, options):
 
 def show(result, options):
     name, answer, why, seconds = result
-    if answer == 'failed':
-        print(f'FAIL {name} ({seconds:.1f} s)\n    ' + why.rstrip().replace('\n', '\n    '), flush=True)
-    elif answer == 'slow':
-        print(f'slow {name} ({seconds:.1f} s): {options.measured[name]}: {why.strip().splitlines()[-1]}', flush=True)
-    elif answer == 'skipped':
-        print(f'skip {name}: {why}', flush=True)
-    elif options.v:
-        print(f'ok   {name} ({seconds:.1f} s)', flush=True)
+    said = {'failed': f'FAIL {name} ({seconds:.1f} s)\n    ' + why.rstrip().replace('\n', '\n    '),
+            'skipped': f'skip {name}: {why}',
+            'passed': f'ok   {name} ({seconds:.1f} s)' if options.v else ''}
+    if answer == 'slow':
+        said['slow'] = f'slow {name} ({seconds:.1f} s): {options.measured[name]}: {why.strip().splitlines()[-1]}'
+    if said[answer]:
+        sys.stdout.write(said[answer] + '\n')      # in one piece: other files are told of at the same time
+        sys.stdout.flush()
 
 
 def files_of(names):
@@ -202,12 +205,29 @@ def files_of(names):
     return files
 
 
+def runs_alone(path):
+    with open(path, encoding='utf-8') as file:
+        return re.search(r'^ALONE = ', file.read(), re.MULTILINE) is not None
+
+
+def run_files(paths, options):
+    """Several at a time, then those that run alone."""
+    together = [path for path in paths if options.jobs > 1 and not runs_alone(path)]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        results = [result for told in pool.map(lambda path: run_file(path, options), together) for result in told]
+    for path in paths:
+        if path not in together:
+            results += run_file(path, options)
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('names', nargs='*')
     parser.add_argument('-k', default='')
     parser.add_argument('-v', action='store_true')
     parser.add_argument('--build', default=os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')))
+    parser.add_argument('--jobs', type=int, default=1)
     parser.add_argument('--timeout', type=float, default=DEFAULT_TIMEOUT_S)
     parser.add_argument('--patience', type=float, default=float(os.environ.get('RIVULET_PATIENCE', '1')))
     parser.add_argument('--measures', default='')
@@ -217,9 +237,7 @@ def main():
         run_file_inside(options.names[0], options)
         return 0
     options.measured = read_measures(options.measures) if options.measures else {}
-    results = []
-    for path in files_of(options.names):
-        results += run_file(path, options)
+    results = run_files(files_of(options.names), options)
     for name in strangers(results, options):
         results.append((name, 'failed', f'{options.measures} names it, and there is no such test', 0))
         show(results[-1], options)

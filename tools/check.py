@@ -18,7 +18,7 @@ from suite import ROOT
 
 PYTHON = sys.executable
 
-# Name, seconds it may take, the command (a shell's words; {jobs} is how many compilers may run). Builds come before what they build.
+# Name, seconds it may take, the command (a shell's words; {jobs} is how many compilers, or files of tests, may run). Builds come before what they build.
 SUITES = [
     ('layers',   30, '{python} tools/layers.py'),
     ('style',    30, '{python} tools/style.py'),
@@ -35,8 +35,8 @@ SUITES = [
     ('scorer',   60, '{python} tools/samples/score_test.py'),
     ('samples', 300, 'sh tools/samples/run.sh build/rivulet'),
     ('fallback', 300, 'sh tools/samples/run.sh --fallback build/rivulet'),
-    ('cli',     600, '{python} tests/run.py cli'),
-    ('server', 1200, '{python} tests/run.py server'),
+    ('cli',     600, '{python} tests/run.py --jobs {jobs} cli'),
+    ('server', 1200, '{python} tests/run.py --jobs {jobs} server'),
     ('docs',    300, '{python} tests/run.py docs'),
     ('browser', 300, '{python} tests/run.py browser'),
     ('js',      300, 'node js/test/run.js'),

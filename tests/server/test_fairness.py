@@ -7,6 +7,8 @@ import unittest
 
 from rivulet_server import Rivulet
 
+ALONE = 'the delay of one item has a bar'
+
 ALICE, BOB = 'a' * 24, 'b' * 24
 LARGE = 100000
 

@@ -17,6 +17,8 @@ from survival import LOST, Mortal, check_server, jpeg
 sys.path.insert(0, os.path.join(ROOT, 'tools', 'samples'))
 import hostile  # noqa: E402  the corpus
 
+ALONE = 'a health check has a bar of milliseconds'
+
 DECKS = os.path.join(ROOT, 'examples', 'decklists')
 FORM_HEAD = f'Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n'
 

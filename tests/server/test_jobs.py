@@ -6,6 +6,8 @@ import unittest
 
 from rivulet_server import Rivulet, image
 
+ALONE = 'a cancel has a bar of 50 ms'
+
 MIXED = [image('a.jpg', accuracy=70), image('b.jpg', fail='bad'), image('c.jpg', pad=100000), image('d.txt', b'x', 'text/plain'), image('e.jpg')]
 
 

@@ -9,6 +9,8 @@ import unittest
 
 from rivulet_server import Rivulet, image
 
+ALONE = 'a rest has a bar of half a second'
+
 FILES = [image('0.jpg', accuracy=70), image('1.jpg', fail='bad'), image('2.txt', b'x', 'text/plain'), image('3.jpg', retry='again'), image('4.jpg')]
 
 

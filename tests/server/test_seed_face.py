@@ -8,6 +8,8 @@ import unittest
 
 from rivulet_server import BOUNDARY, Rivulet, form, image
 
+ALONE = 'parallel work has a bar of 1.2 s'
+
 SEED_EVENTS = ('progress', 'result', 'error', 'complete')
 
 

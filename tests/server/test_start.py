@@ -18,6 +18,8 @@ from rivulet_server import BOUNDARY, PROGRAM, ROOT, form, image
 from runs import until
 from survival import DONE, STARTED, Follower, Mortal, blobs_on_disk, check_server, jpeg, replay
 
+ALONE = 'starts and ends have bars of a second'
+
 BENCH = os.path.join(os.path.dirname(PROGRAM), 'bench', 'engine_bench')
 CATALOGUE = os.path.join(ROOT, 'examples', 'decklists', 'catalogue.csv')
 LONG_EVENTS = 500_000

@@ -100,6 +100,29 @@ class Run(unittest.TestCase):
     def test_nothing_run_is_a_failure(self):
         self.assertEqual(self.run_file(' x = 1\n')[0], 1)
 
+    def test_files_run_together_but_those_that_run_alone(self):
+        meets = """import os, time, unittest
+class It(unittest.TestCase):
+ def test_it(self):
+  os.mkdir(__file__ + '.begun')
+  while not os.path.exists(os.path.join(os.path.dirname(__file__), '{other}.begun')):
+   time.sleep(0.01)
+  os.mkdir(__file__ + '.ended')
+"""
+        alone = """import os, unittest
+ALONE = 'it looks whether the others have ended'
+class It(unittest.TestCase):
+ def test_it(self):
+  self.assertEqual(sum(name.endswith('.ended') for name in os.listdir(os.path.dirname(__file__))), 2)
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ('test_alone.py', 'test_b.py', 'test_c.py')]
+            for path, text in zip(paths, (alone, meets.format(other='test_c.py'), meets.format(other='test_b.py'))):
+                with open(path, 'w') as file:
+                    file.write(text)
+            done = subprocess.run([sys.executable, os.path.join(ROOT, 'tests', 'run.py'), '--jobs', '2', '--timeout', '10', *paths], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (0, '3 passed, 0 failed\n'))
+
 
 class Style(unittest.TestCase):
     def look_at(self, name, text):
