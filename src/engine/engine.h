@@ -67,7 +67,7 @@ int engine_seal(struct engine *engine, struct live *live, bool *ret_busy, struct
 
 /* A new job (`retry_of`) of what failed in an ended one: all its failed items, or those of `items` (all must have failed). The same
  * question again gives the same job. `done` is called once, from the loop, when the new job is durable: live is borrowed; NULL and a
- * problem = it could not be (`status`: 409 nothing failed or not ended, 503 busy, 507 disk full, 500 unreadable). */
+ * problem = it could not be (`status`: 409 nothing failed or not ended, 503 busy, 507 disk full, 404 removed meanwhile, 500 unreadable). */
 typedef void engine_retry_fn(void *data, struct live *live, int status, const struct problem *problem);
 void engine_retry(struct engine *engine, struct live *live, const int64_t *items, size_t count, engine_retry_fn *done, void *data);
 

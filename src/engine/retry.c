@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,14 +157,16 @@ static void specs_came(void *data, const struct store_item *items, size_t count,
     struct item_spec specs[PIECE_ITEMS];
     bool busy = false;
     int bad = error;
-    if (error)
+    if (error == -ENOENT)
+        problem_set(&problem, "job %s was removed meanwhile", live_job(retry->from)->id);
+    else if (error)
         problem_set(&problem, "the items of job %s cannot be read: %s", live_job(retry->from)->id, strerror(-error));
     for (size_t i = 0; i < count && !bad; i++) {
         specs[i] = items[i].spec;
         bad = pin(retry, &specs[i], &problem);
     }
     if (bad) {
-        abandon(retry, 500, &problem);
+        abandon(retry, error == -ENOENT ? 404 : 500, &problem);
         return;
     }
     int answer = engine_add(retry->engine, retry->live, specs, count, &busy, &problem);
@@ -276,6 +279,10 @@ static void states_came(void *data, const struct store_item *items, size_t count
 {
     struct retry *retry = data;
     const struct job *from = live_job(retry->from);
+    if (error == -ENOENT) {
+        refuse(retry, 404, "job %s was removed meanwhile", from->id);
+        return;
+    }
     if (error || !count) {
         refuse(retry, 500, "the items of job %s cannot be read: %s", from->id, error ? strerror(-error) : "they are missing");
         return;

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static void lookup_free(struct lookup *lookup)
@@ -66,6 +67,14 @@ void lookup_job(struct http_request *request, struct service *service, void (*fo
 void lookup_leave(struct lookup *lookup)
 {
     lookup_free(lookup);
+}
+
+void lookup_failed(struct lookup *lookup, int error, const char *what)
+{
+    if (error == -ENOENT && live_job(lookup->live)->ended)
+        refuse(lookup);
+    else
+        http_refuse(lookup->request, 500, "The %s of job %s cannot be read from the log.", what, live_job(lookup->live)->id);
 }
 
 void lookup_busy(struct lookup *lookup)

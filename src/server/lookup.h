@@ -28,6 +28,9 @@ void lookup_job_in(struct lookup *lookup, struct http_request *request, struct s
                    void (*found)(struct lookup *lookup, struct live *live), void (*done)(struct lookup *lookup));
 /* The request belongs to somebody else now: free the lookup. */
 void lookup_leave(struct lookup *lookup);
+/* Answers for a look at the log that failed with `error`: as for a job that is not there when it had ended and was removed meanwhile (-ENOENT), else
+ * with 500, because `what` ("items") of the job cannot be read. */
+void lookup_failed(struct lookup *lookup, int error, const char *what);
 /* Between lookup_busy and lookup_rest a callback with the lookup as its data is under way, so it may not be freed. After
  * lookup_rest() false: the client has gone and the lookup with it, touch nothing. */
 void lookup_busy(struct lookup *lookup);

@@ -47,11 +47,6 @@ static void tell_when_durable(struct lookup *lookup)
     store_when(lookup->service->store, &lookup->wait, live_job(lookup->live)->pos, tell);
 }
 
-static void unreadable(struct lookup *lookup)
-{
-    http_refuse(lookup->request, 500, "The items of job %s cannot be read from the log.", live_job(lookup->live)->id);
-}
-
 /* ---- GET /v1/jobs/{id}/items ---- */
 
 static void page_came(void *data, const struct store_item *items, size_t count, int error)
@@ -63,7 +58,7 @@ static void page_came(void *data, const struct store_item *items, size_t count, 
     if (!lookup_rest(lookup))
         return;
     if (error < 0) {
-        unreadable(lookup);
+        lookup_failed(lookup, error, "items");
         return;
     }
     json_open(body, '{');
@@ -97,7 +92,7 @@ static void states_came(void *data, const struct store_item *items, size_t count
     if (!lookup_rest(lookup))
         return;
     if (error < 0) {
-        unreadable(lookup);
+        lookup_failed(lookup, error, "items");
         return;
     }
     for (size_t i = 0; i < count && !own->more; i++) {
@@ -174,7 +169,7 @@ static void item_came(void *data, const struct store_item *items, size_t count, 
     if (!lookup_rest(lookup))
         return;
     if (error < 0 || !count) {
-        unreadable(lookup);
+        lookup_failed(lookup, error, "items");
         return;
     }
     struct frame_header header = frame_header_of(live_job(lookup->live));
@@ -219,7 +214,7 @@ static void result_came(void *data, const struct store_item *items, size_t count
     if (!lookup_rest(lookup))
         return;
     if (error < 0 || !count) {
-        unreadable(lookup);
+        lookup_failed(lookup, error, "items");
         return;
     }
     const struct row *word = items->word;

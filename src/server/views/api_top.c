@@ -5,6 +5,7 @@
 #include "server/ask.h"
 #include "server/lookup.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { TOP_DEFAULT = 50, TOP_MAX = LIMIT_READ_ROWS };
@@ -65,8 +66,8 @@ static void rows_came(void *data, struct row **rows, size_t count, int error)
     struct buf *body = &lookup->body;
     if (!lookup_rest(lookup))
         return;
-    if (error < 0) {
-        http_refuse(lookup->request, 500, "The results of job %s cannot be read from the log.", live_job(lookup->live)->id);
+    if (error < 0 || count < wanted(top)) {        /* what the fold names is in the log, unless the job was removed meanwhile */
+        lookup_failed(lookup, error < 0 ? error : -ENOENT, "results");
         return;
     }
     json_open(body, '{');
