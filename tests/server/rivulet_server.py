@@ -6,6 +6,7 @@ lists the orders).
 import http.client
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -121,6 +122,8 @@ class Answer:
 
 
 class Rivulet:
+    program = None        # another one than PROGRAM
+
     def __init__(self, pipeline=None, **settings):
         """The pipeline: a dict, or the path of a file. Settings are environment variables. The data lies in self.dir and stays until close()."""
         self.top = tempfile.mkdtemp(prefix='rivulet-test-')
@@ -137,7 +140,7 @@ class Rivulet:
 
     def start(self):
         self.errors = open(os.path.join(self.top, 'stderr'), 'ab')
-        self.process = subprocess.Popen([PROGRAM, 'serve'], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors)
+        self.process = subprocess.Popen([self.program or PROGRAM, 'serve'], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors)
         if not select.select([self.process.stdout], [], [], START_S)[0]:
             self.process.kill()
         line = self.process.stdout.readline().decode()
@@ -212,6 +215,15 @@ class Rivulet:
             if document['status'] in states:
                 return document
             time.sleep(0.01)
+
+    def number(self, name):
+        """One of /metrics."""
+        return int(re.search(rf'^{re.escape(name)} (\d+)$', self.get('/metrics').body().decode(), re.MULTILINE).group(1))
+
+    def descriptors(self):
+        """How many are open. Only root may look into a server, which has shut itself; whoever else asks it has one more open for that."""
+        folder = f'/proc/{self.process.pid}/fd'
+        return len(os.listdir(folder)) if os.access(folder, os.R_OK) else self.number('process_open_fds')
 
     def rss_kib(self):
         with open(f'/proc/{self.process.pid}/status', encoding='ascii') as file:

@@ -9,9 +9,11 @@ import tempfile
 import unittest
 
 from rivulet_server import PROGRAM, Rivulet, image
+from runs import children_of
 from sanitized import is_sanitized
 
 NOBODY = 'nobody'
+SEEN = 'other processes of its user see its memory: what is not dumpable belongs to root in /proc'
 
 
 def proc(pid, name):
@@ -43,8 +45,7 @@ class Itself(unittest.TestCase):
         pid = self.server.process.pid
         self.assertRegex(proc(pid, 'limits'), r'Max core file size\s+0\s+0')
         if not is_sanitized(PROGRAM):
-            # What is not dumpable belongs to root in /proc, whoever runs it.
-            self.assertEqual(os.stat(f'/proc/{pid}/mem').st_uid, 0)
+            self.assertEqual(os.stat(f'/proc/{pid}/mem').st_uid, 0, SEEN)
 
     def test_its_files_are_its_own(self):
         self.server.post('/process-batch', [image()]).body()
@@ -88,18 +89,30 @@ class Another(unittest.TestCase):
         for folder, folders, files in os.walk(server.dir):
             for name in [folder] + [os.path.join(folder, each) for each in folders + files]:
                 self.assertEqual(os.stat(name).st_uid, user.pw_uid, name)
-        with open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as file:
-            children = file.read().split()
-        for child in children:
-            self.assertEqual(field(child, 'CapEff').strip('0'), '')
+        workers = children_of(pid)
+        self.assertTrue(workers)
+        for worker in workers:
+            self.assertEqual(field(worker, 'Uid').split(), [str(user.pw_uid)] * 4)
+            self.assertEqual(int(field(worker, 'CapEff'), 16), 0)
 
     def test_a_kill_and_it_goes_on_as_that_user(self):
         server = Open(RIVULET_USER=NOBODY)
         self.addCleanup(server.close)
-        job = server.post('/process-batch', [image()]).json()
+        answer = server.post('/process-batch', [image()])
+        answer.body()
         server.kill()
         server.start()
-        self.assertEqual(server.document(job['job_id'])['status'], 'completed') if 'job_id' in job else None
+        self.assertEqual(server.document(answer.job)['status'], 'completed')
+        self.assertEqual(field(server.process.pid, 'Uid').split(), [str(pwd.getpwnam(NOBODY).pw_uid)] * 4)
+
+    @unittest.skipIf(is_sanitized(PROGRAM), 'a sanitized program can be looked into')
+    def test_its_own_user_has_no_look_into_its_memory(self):
+        """Where the user is not root, and so could have it."""
+        server = Nobodys()
+        self.addCleanup(server.close)
+        pid = server.process.pid
+        self.assertEqual(field(pid, 'Uid').split(), [str(pwd.getpwnam(NOBODY).pw_uid)] * 4)
+        self.assertEqual(os.stat(f'/proc/{pid}/mem').st_uid, 0, SEEN)
 
     def refused(self, folder, **settings):
         env = {**os.environ, 'RIVULET_DATA': os.path.join(folder, 'data'), 'PORT': '0', **settings}
@@ -131,6 +144,19 @@ class Open(Rivulet):
 
     def start(self):
         os.chmod(self.top, 0o755)
+        super().start()
+
+
+class Nobodys(Rivulet):
+    """Started by an ordinary user, out of a folder that everybody may write to."""
+
+    def start(self):
+        os.chmod(self.top, 0o777)
+        shutil.copy(PROGRAM, os.path.join(self.top, 'rivulet'))
+        self.program = os.path.join(self.top, 'as-nobody')
+        with open(self.program, 'w', encoding='ascii') as file:
+            file.write(f'#!/bin/sh\nexec setpriv --reuid={NOBODY} --regid={pwd.getpwnam(NOBODY).pw_gid} --clear-groups {self.top}/rivulet "$@"\n')
+        os.chmod(self.program, 0o755)
         super().start()
 
 
