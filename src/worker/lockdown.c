@@ -8,13 +8,11 @@
 #include "worker/lockdown_own.h"
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { NICENESS = 5 };      /* the loop goes before the work: a health check is answered while every core recognises */
@@ -70,14 +68,6 @@ void lockdown_early(bool exec, struct lockdown *ret)
 }
 
 #ifndef SANITIZED
-/* Root's, or those over a user namespace of its own: what is left to do needs none. */
-static void drop_capabilities(void)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
-    syscall(SYS_capset, &head, none);
-}
-
 static bool close_files(void)
 {
     int rules = landlock_open(LANDLOCK_NO_NETWORK | LANDLOCK_NO_SIGNALS);
@@ -112,7 +102,6 @@ void lockdown_late(bool exec, struct lockdown *ret)
     ceiling(RLIMIT_NPROC, 0);
     ceiling(RLIMIT_MEMLOCK, 0);
     hush();
-    drop_capabilities();
     ret->files = close_files();
     ret->calls = lockdown_calls();
 #endif
