@@ -1,6 +1,7 @@
-/* Usage: power [--quick] [--seed N] [--images N] [--processes N] [--keep]
+/* Usage: power [--quick] [--seed N] [--images N] [--points N] [--processes N] [--keep]
  *
- * Prints rows `trust: WHAT = VALUE UNIT (bar BAR) held|MISSED`, and at the end `N passed, N failed`. --keep leaves images that failed. */
+ * Prints rows `trust: WHAT = VALUE UNIT (bar BAR) held|MISSED`, and at the end `N passed, N failed`.
+ * --points: of each kind of operation so many fail, evenly chosen, and not all. --keep leaves images that failed. */
 #include "power.h"
 
 #include "base/bytes.h"
@@ -17,18 +18,19 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PROCESSES_MAX = 64, STORY_S_MAX = 60, IMAGES = 10000, IMAGES_QUICK = 100, LIE_IMAGES = 400, LIE_IMAGES_QUICK = 60, POINTS = 400,
-       POINTS_QUICK = 4, EXIT_LOG = 70, EXIT_REFUSED = 3 };
+enum { PROCESSES_MAX = 64, STORY_S_MAX = 60, IMAGES = 10000, IMAGES_QUICK = 100, LIE_IMAGES = 400, LIE_IMAGES_QUICK = 60,
+       POINTS_QUICK = 4, RECORDINGS = 3, TRIES = 12, LIVES_A_CORE = 3, EXIT_LOG = 70, EXIT_REFUSED = 3 };
 
 static char root[64];
 static uint64_t seed = 1;
-static size_t processes;
+static size_t processes, at_once;     /* as asked for; of the present work */
 static bool quick, keep;
 static int passed, failed;
 
 /* What processes tell of their share; shared. */
 static struct share {
-    int64_t tried, wrong, ended_by_log, refused, went_on, retried;
+    int64_t tried, wrong, met, ended_by_log, refused, went_on;
+    struct ways ways;              /* on which something failed */
     int64_t by_phase[PHASE_COUNT];
     char first[1200];
 } *shares;
@@ -71,6 +73,7 @@ static _Noreturn void be_story(const char *own_root, bool full, int words)
     snprintf(data, sizeof data, "%s/data", own_root);
     seam_install();
     journal_begin(own_root);
+    ways_begin();
     story_live(data, full);
     _exit(0);
 }
@@ -176,7 +179,7 @@ static bool try_image(size_t process, size_t op, enum lie lie, bool nothing, str
 static void make_share(size_t process, size_t count, enum lie lie)
 {
     struct share *share = &shares[process];
-    for (size_t i = process; i < count; i += processes) {
+    for (size_t i = process; i < count; i += at_once) {
         struct rng rng = {hash_mix(seed * 1000003 + i) + (uint64_t)lie};
         enum phase phase = (enum phase)(1 + i % (PHASE_COUNT - 1));
         char what[100];
@@ -190,14 +193,15 @@ static void make_share(size_t process, size_t count, enum lie lie)
     }
 }
 
-/* `work` in every process; a process that dies in it counts as a failure. */
-static struct share in_processes(void (*work)(size_t process, size_t count, enum lie lie), size_t count, enum lie lie)
+/* `work` in so many processes; a process that dies in it counts as a failure. */
+static struct share in_processes(void (*work)(size_t process, size_t count, enum lie lie), size_t count, enum lie lie, size_t wanted)
 {
+    at_once = wanted < PROCESSES_MAX ? wanted : PROCESSES_MAX;
     pid_t pids[PROCESSES_MAX];
     struct share all = {0};
     memset(shares, 0, PROCESSES_MAX * sizeof *shares);
     fflush(stdout);
-    for (size_t i = 0; i < processes; i++) {
+    for (size_t i = 0; i < at_once; i++) {
         pids[i] = fork();
         if (pids[i])
             continue;
@@ -206,7 +210,7 @@ static struct share in_processes(void (*work)(size_t process, size_t count, enum
         work(i, count, lie);
         _exit(0);
     }
-    for (size_t i = 0; i < processes; i++) {
+    for (size_t i = 0; i < at_once; i++) {
         int status = wait_for(pids[i], 3600);
         const struct share *share = &shares[i];
         if (status)
@@ -216,7 +220,8 @@ static struct share in_processes(void (*work)(size_t process, size_t count, enum
         all.ended_by_log += share->ended_by_log;
         all.refused += share->refused;
         all.went_on += share->went_on;
-        all.retried += share->retried;
+        all.met += share->met;
+        ways_add_all(&all.ways, &share->ways);
         for (int phase = 0; phase < PHASE_COUNT; phase++)
             all.by_phase[phase] += share->by_phase[phase];
         if (share->wrong)
@@ -233,7 +238,7 @@ static void tell_first(const struct share *share)
 
 static void try_images(size_t count)
 {
-    struct share all = in_processes(make_share, count, LIE_NONE);
+    struct share all = in_processes(make_share, count, LIE_NONE, processes);
     tell_first(&all);
     row("images of the disk as a power cut may leave it", all.tried, "", "all that were asked for", all.tried == (int64_t)count);
     for (int phase = 1; phase < PHASE_COUNT; phase++) {
@@ -247,7 +252,7 @@ static void try_images(size_t count)
 static void try_lies(size_t count)
 {
     for (int lie = LIE_NONE + 1; lie < LIE_COUNT; lie++) {
-        struct share all = in_processes(make_share, count, (enum lie)lie);
+        struct share all = in_processes(make_share, count, (enum lie)lie, processes);
         char what[100];
         snprintf(what, sizeof what, "images until a disk is caught that does not sync %s", lie_names[lie]);
         row(what, all.tried, "", "caught", all.wrong > 0);
@@ -259,34 +264,54 @@ static void try_lies(size_t count)
 /* ---- operations that fail ---- */
 
 static struct fault pattern;
-static int64_t stride;
+static int64_t stride, points_max;                       /* 0: all */
+static struct ways long_ways[FAULT_COUNT], short_ways[FAULT_COUNT];
+static int64_t short_seen[FAULT_COUNT];
+static size_t ways_there, ways_not_met;
+static const char *const kind_names[FAULT_COUNT] = {"nothing", "write", "sync", "change"};
 
-static bool in_phase(enum phase a, enum phase b, enum phase c, enum phase d)
+/* Where the fault lay, and in which phase; `op` is NULL when the life did not come to it. */
+struct met { const struct op *op; enum phase phase; };
+
+static struct met find_fault(void)
 {
-    enum phase phase = PHASE_NONE;
-    for (size_t i = 0; i < journal->ops_count && journal->ops[i].kind != OP_FAULT; i++)
+    struct met met = {0};
+    for (size_t i = 0; i < journal->ops_count && !met.op; i++) {
         if (journal->ops[i].kind == OP_PHASE)
-            phase = (enum phase)journal->ops[i].at;
-    return phase == a || phase == b || phase == c || phase == d;
+            met.phase = (enum phase)journal->ops[i].at;
+        if (journal->ops[i].kind == OP_FAULT)
+            met.op = &journal->ops[i];
+    }
+    return met;
 }
 
-static bool was_reached(void)
+static bool is_of_log(const struct op *op)
 {
-    for (size_t i = 0; i < journal->ops_count; i++)
-        if (journal->ops[i].kind == OP_FAULT)
-            return true;
-    return false;
+    return !strncmp(op->name, "log.db", 6);
+}
+
+/* Nothing goes on behind a failed sync, but that a file finds no space nobody was told of: its writer hears why. */
+static bool must_end(const struct op *op)
+{
+    bool blob = op->id <= FILES_MAX && !is_of_log(op);
+    return pattern.kind == FAULT_SYNC && (pattern.error == EIO || !blob);
+}
+
+/* A full disk is waited for, or told to who wants to write; that a file of the log cannot be cut is more than a full disk. */
+static bool must_go_on(const struct op *op)
+{
+    return pattern.error == ENOSPC && !must_end(op) && !(pattern.kind == FAULT_CHANGE && is_of_log(op));
 }
 
 /* NULL: it ended as it should. */
-static const char *judge(const struct ending *ending, struct share *share)
+static const char *judge(const struct ending *ending, const struct met *met, struct share *share)
 {
     int code = ending->status >= 0 && WIFEXITED(ending->status) ? WEXITSTATUS(ending->status) : -1;
-    bool opening = in_phase(PHASE_CREATION, PHASE_START, PHASE_UPGRADE, PHASE_NONE), stopping = in_phase(PHASE_STOP, PHASE_STOP, PHASE_STOP, PHASE_NONE);
+    bool foreign = met->phase == PHASE_NONE, stopping = foreign || met->phase == PHASE_STOP;
+    bool opening = foreign || met->phase == PHASE_CREATION || met->phase == PHASE_START || met->phase == PHASE_UPGRADE;
     share->ended_by_log += code == EXIT_LOG;
     share->refused += code == EXIT_REFUSED;
     share->went_on += code == 0;
-    share->retried += journal->retried;
     if (ending->status < 0)
         return "it hangs";
     if (code == 5 && (opening || stopping))
@@ -297,65 +322,142 @@ static const char *judge(const struct ending *ending, struct share *share)
         return "it ended without its sentence";
     if (code == EXIT_REFUSED && (!(opening || stopping) || !strchr(ending->words, '.')))
         return "it was not opened, and there is no sentence that says why";
-    if (pattern.error == ENOSPC && code == EXIT_LOG)
+    if (code == EXIT_LOG && must_go_on(met->op))
         return "a full disk ended the process";
-    if (pattern.error == EIO && pattern.kind == FAULT_SYNC && code == 0 && !stopping)
+    if (code == 0 && must_end(met->op) && !stopping)
         return "it went on behind a failed sync";
     if (journal->retried && !opening && !stopping)
         return "a sync that failed was tried again";
     return NULL;
 }
 
-static void fail_share(size_t process, size_t count, enum lie lie)
+/* A life in which that fails; false: it did not come to it. */
+static bool fail_once(size_t process, bool full, const struct fault *fault, struct rng *rng)
 {
     struct share *share = &shares[process];
+    struct ending ending = record(process, full, fault);
+    struct met met = find_fault();
+    char what[300];
+    if (!met.op)
+        return false;
+    share->met++;
+    ways_add(&share->ways, journal->failed_way);
+    const char *wrong = judge(&ending, &met, share);
+    snprintf(what, sizeof what, "%s number %lld, of %s, in %s", kind_names[pattern.kind], (long long)journal->fault.number,
+             *met.op->name ? met.op->name : "a folder", phase_names[met.phase]);
+    if (wrong && !share->wrong++)
+        snprintf(share->first, sizeof share->first, "%s: %s (status %x): %.500s", what, wrong, (unsigned)ending.status, ending.words);
+    try_image(process, journal->ops_count, LIE_NONE, true, rng, share, what);
+    try_image(process, journal->ops_count, LIE_NONE, false, rng, share, what);
+    return true;
+}
+
+static void fail_numbers(size_t process, size_t count, enum lie lie)
+{
     journal_open();                /* one of its own */
-    for (size_t i = process; i < count; i += processes) {
+    for (size_t i = process; i < count; i += at_once) {
         struct fault fault = pattern;
         struct rng rng = {hash_mix(seed + i)};
-        char what[200];
         fault.number = 1 + (int64_t)i * stride;
-        struct ending ending = record(process, false, &fault);
-        if (!was_reached())
-            continue;
-        const char *wrong = judge(&ending, share);
-        snprintf(what, sizeof what, "%s number %lld", pattern.kind == FAULT_WRITE ? "write" : pattern.kind == FAULT_SYNC ? "sync" : "change",
-                 (long long)fault.number);
-        if (wrong && !share->wrong++)
-            snprintf(share->first, sizeof share->first, "%s: %s (status %x): %.500s", what, wrong, (unsigned)ending.status, ending.words);
-        try_image(process, journal->ops_count, LIE_NONE, true, &rng, share, what);
-        try_image(process, journal->ops_count, LIE_NONE, false, &rng, share, what);
+        fail_once(process, false, &fault, &rng);
     }
 }
 
-static void try_faults(enum fault_kind kind, int error, const char *what, const char *bar)
+/* Those ways of the stories on which nothing has failed. */
+static struct look { uint64_t way; bool full; } looks[2 * WAYS_MAX];
+static size_t looks_count;
+
+static void fail_ways(size_t process, size_t count, enum lie lie)
 {
-    int64_t all_points = journal->seen[kind], most = quick ? POINTS_QUICK : POINTS;
-    pattern = (struct fault){.kind = kind, .times = error == ENOSPC ? 3 : 1, .error = error};
-    stride = all_points > most ? (all_points + most - 1) / most : 1;
-    size_t count = (size_t)((all_points + stride - 1) / stride);
-    struct share all = in_processes(fail_share, count, LIE_NONE);
-    char text[200];
+    journal_open();
+    for (size_t i = process; i < count; i += at_once) {
+        struct fault fault = pattern;
+        struct rng rng = {hash_mix(seed + i)};
+        fault.way = looks[i].way;
+        for (int tries = 0; tries < TRIES && !fail_once(process, looks[i].full, &fault, &rng); tries++)
+            ;
+    }
+}
+
+static void find_looks(const struct ways *of, bool full, const struct ways *done, const struct ways *others)
+{
+    for (size_t i = 0; i < WAYS_MAX; i++)
+        if (of->at[i] && !ways_have(done, of->at[i]) && !(others && ways_have(others, of->at[i])))
+            looks[looks_count++] = (struct look){of->at[i], full};
+}
+
+static void look_for_ways(enum fault_kind kind, struct share *all)
+{
+    looks_count = 0;
+    find_looks(&short_ways[kind], false, &all->ways, NULL);
+    find_looks(&long_ways[kind], true, &all->ways, &short_ways[kind]);
+    struct share more = in_processes(fail_ways, looks_count, LIE_NONE, processes * LIVES_A_CORE);
+    if (more.wrong)
+        memcpy(all->first, more.first, sizeof all->first);
+    all->wrong += more.wrong;
+    all->met += more.met;
+    all->ended_by_log += more.ended_by_log;
+    all->refused += more.refused;
+    all->went_on += more.went_on;
+    ways_add_all(&all->ways, &more.ways);
+}
+
+static void try_faults(enum fault_kind kind, int error, const char *what)
+{
+    int64_t there = short_seen[kind];
+    bool in_a_row = error == ENOSPC && kind != FAULT_SYNC;         /* space is not there again at once */
+    pattern = (struct fault){.kind = kind, .times = in_a_row ? 3 : 1, .error = error};
+    stride = points_max && there > points_max ? (there + points_max - 1) / points_max : 1;
+    struct share all = in_processes(fail_numbers, (size_t)((there + stride - 1) / stride), LIE_NONE, processes * LIVES_A_CORE);
+    int64_t by_number = all.met;
+    char text[280];
+    if (!points_max)
+        look_for_ways(kind, &all);
+    struct ways ways = short_ways[kind];
+    ways_add_all(&ways, &long_ways[kind]);
+    size_t not_met = 0;
+    for (size_t i = 0; i < WAYS_MAX; i++)
+        not_met += ways.at[i] && !ways_have(&all.ways, ways.at[i]);
+    ways_there += ways_count(&ways);
+    ways_not_met += not_met;
     tell_first(&all);
-    snprintf(text, sizeof text, "%s, %lld of %lld points (%lld stopped the log, %lld its opening, %lld did no harm), gone wrong", what, (long long)count,
-             (long long)all_points, (long long)all.ended_by_log, (long long)all.refused, (long long)all.went_on);
-    row(text, all.wrong, "", bar, all.wrong == 0 && all.ended_by_log + all.refused + all.went_on > 0);
+    snprintf(text, sizeof text, "%s, %lld of %lld and %lld by their call paths: %zu of %zu paths (%lld stopped the log, %lld its opening, "
+             "%lld did no harm), gone wrong", what, (long long)by_number, (long long)there, (long long)(all.met - by_number),
+             ways_count(&ways) - not_met, ways_count(&ways), (long long)all.ended_by_log, (long long)all.refused, (long long)all.went_on);
+    row(text, all.wrong, "", "0", all.wrong == 0 && all.met > 0);
+}
+
+/* Lives in which nothing fails. */
+static bool learn_short_story(void)
+{
+    struct fault none = {0};
+    for (int i = 0; i < RECORDINGS; i++) {
+        struct ending ending = record(0, false, &none);
+        if (ending.status) {
+            printf("       the short story ends with status %x: %s\n", (unsigned)ending.status, ending.words);
+            return false;
+        }
+        for (int kind = 0; kind < FAULT_COUNT; kind++) {
+            ways_add_all(&short_ways[kind], &journal->ways[kind]);
+            short_seen[kind] = journal->seen[kind] > short_seen[kind] ? journal->seen[kind] : short_seen[kind];
+        }
+    }
+    return true;
 }
 
 static void try_all_faults(void)
 {
-    struct fault none = {0};
-    struct ending ending = record(0, false, &none);
-    if (ending.status)
-        printf("       the short story ends with status %x: %s\n", (unsigned)ending.status, ending.words);
-    row("operations of the short story", journal->seen[FAULT_WRITE] + journal->seen[FAULT_SYNC] + journal->seen[FAULT_CHANGE], "", "it ends well",
-        ending.status == 0);
-    int64_t seen[FAULT_COUNT];
-    memcpy(seen, journal->seen, sizeof seen);
-    try_faults(FAULT_SYNC, EIO, "syncs that fail", "0");
-    try_faults(FAULT_WRITE, EIO, "writes that fail", "0");
-    try_faults(FAULT_CHANGE, EIO, "changes of names and sizes that fail", "0");
-    try_faults(FAULT_WRITE, ENOSPC, "writes that find no space", "0");
+    bool learned = learn_short_story();
+    row("operations of the short story", short_seen[FAULT_WRITE] + short_seen[FAULT_SYNC] + short_seen[FAULT_CHANGE], "", "it ends well", learned);
+    try_faults(FAULT_SYNC, EIO, "syncs that fail");
+    try_faults(FAULT_WRITE, EIO, "writes that fail");
+    try_faults(FAULT_CHANGE, EIO, "changes of names and sizes that fail");
+    try_faults(FAULT_SYNC, ENOSPC, "syncs that find no space");
+    try_faults(FAULT_WRITE, ENOSPC, "writes that find no space");
+    try_faults(FAULT_CHANGE, ENOSPC, "changes of names and sizes that find no space");
+    if (!points_max)
+        row("call paths of either story that did not come again, and on which nothing failed", (int64_t)ways_not_met, "", "1 in 10 at most",
+            ways_not_met * 10 <= ways_there);
 }
 
 /* ---- the command line ---- */
@@ -397,20 +499,26 @@ int main(int argc, char **argv)
             seed = number_of(argv[++i]);
         else if (!strcmp(argv[i], "--images") && i + 1 < argc)
             images = number_of(argv[++i]);
+        else if (!strcmp(argv[i], "--points") && i + 1 < argc)
+            points_max = (int64_t)number_of(argv[++i]);
         else if (!strcmp(argv[i], "--processes") && i + 1 < argc)
             processes = 1 + (number_of(argv[++i]) + PROCESSES_MAX - 1) % PROCESSES_MAX;
         else {
-            fprintf(stderr, "usage: power [--quick] [--seed N] [--images N] [--processes N] [--keep]\n");
+            fprintf(stderr, "usage: power [--quick] [--seed N] [--images N] [--points N] [--processes N] [--keep]\n");
             return 2;
         }
     }
+    if (quick && !points_max)
+        points_max = POINTS_QUICK;
     make_root();
     journal_open();
+    ways_begin();
     shares = mmap(NULL, PROCESSES_MAX * sizeof *shares, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct fault none = {0};
     struct ending ending = record(0, true, &none);
     if (ending.status)
         printf("       the story ends with status %x: %s\n", (unsigned)ending.status, ending.words);
+    memcpy(long_ways, journal->ways, sizeof long_ways);
     find_points();
     row("operations on files in the story", (int64_t)journal->ops_count, "", "it ends well", ending.status == 0);
     row("checkpoints in it while work goes on", checkpoints(), "", "1 at least", checkpoints() > 0);

@@ -32,6 +32,9 @@ void journal_begin(const char *root)
     journal->dirs = 1;             /* 0 is the root */
     journal->failed_sync = 0;
     journal->retried = 0;
+    journal->phase = PHASE_NONE;
+    memset(journal->ways, 0, sizeof journal->ways);
+    journal->failed_way = 0;
     memset(journal->seen, 0, sizeof journal->seen);
     snprintf(root_path, sizeof root_path, "%s", root);
     root_count = strlen(root_path);
@@ -137,6 +140,14 @@ bool journal_find(int64_t dir, const char *path, uint32_t *ret_dir, const char *
     return true;
 }
 
+const char *journal_name_of(uint32_t code)
+{
+    for (size_t i = journal->names_count; i-- > 0;)
+        if (journal->names[i].used && code_of(journal->names[i].is_dir, journal->names[i].id) == code)
+            return journal->names[i].text;
+    return "";
+}
+
 void journal_told(const struct row *row)
 {
     if (!journal_lock())
@@ -154,5 +165,7 @@ void journal_note(enum op_kind kind, int64_t at)
     if (!journal_lock())
         return;
     journal_add(kind)->at = at;
+    if (kind == OP_PHASE)
+        journal->phase = (enum phase)at;
     journal_unlock();
 }

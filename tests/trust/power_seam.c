@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FDS_MAX = 4096 };
@@ -14,26 +15,42 @@ static struct { bool used, is_dir; uint32_t id; } fds[FDS_MAX];
 
 /* ---- faults ---- */
 
-/* `code`: 1 + the file, or 1 + FILES_MAX + the directory. Lock held. */
-static bool fails(enum fault_kind kind, uint32_t code)
+/* Lock held. */
+static void note_fault(enum fault_kind kind, uint32_t code, const char *name, uint64_t way)
 {
-    const struct fault *fault = &journal->fault;
-    int64_t number = ++journal->seen[kind];
-    if (kind == FAULT_SYNC && code == journal->failed_sync)
-        journal->retried++;
-    if (fault->kind != kind || number < fault->number || number >= fault->number + fault->times)
-        return false;
     struct op *op = journal_add(OP_FAULT);
     op->id = code;
     op->at = (int64_t)kind;
+    snprintf(op->name, sizeof op->name, "%s", name);
     if (kind == FAULT_SYNC)
         journal->failed_sync = code;
-    return true;
+    if (!journal->failed_way)
+        journal->failed_way = way;
 }
 
-static uint32_t code_of(bool is_dir, uint32_t id)
+/* `name` may be NULL, when the code tells it. Lock held. */
+static __attribute__((noinline)) bool fails(enum fault_kind kind, uint32_t code, const char *name)
 {
-    return 1 + id + (is_dir ? FILES_MAX : 0);
+    struct fault *fault = &journal->fault;
+    int64_t number = ++journal->seen[kind];
+    if (kind == FAULT_SYNC && code == journal->failed_sync)
+        journal->retried++;
+    bool hit = fault->kind == kind && !fault->way && number >= fault->number && number < fault->number + fault->times;
+    bool looks = fault->kind == kind && fault->way, notes = fault->kind == FAULT_NONE;
+    if (!hit && !looks && !notes)
+        return false;
+    name = name ? name : journal_name_of(code);
+    uint64_t way = way_here(code, name);
+    if (notes)
+        ways_add(&journal->ways[kind], way);
+    if (looks && way == fault->way) {
+        fault->way = 0;
+        fault->number = number;
+        hit = true;
+    }
+    if (hit)
+        note_fault(kind, code, name, way);
+    return hit;
 }
 
 /* ---- our own code ---- */
@@ -118,7 +135,7 @@ static int open_watched(int dir, const char *path, int flags, mode_t mode)
     struct place place = place_of(dir, path);
     bool creates = place.known && (flags & O_CREAT) && !journal_name(place.dir, place.name);
     int fd = -1;
-    if (creates && fails(FAULT_CHANGE, 0))
+    if (creates && fails(FAULT_CHANGE, 0, place.name))
         errno = journal->fault.error;
     else
         fd = __real_openat(dir, path, flags, mode);
@@ -183,7 +200,7 @@ ssize_t __wrap_write(int fd, const void *at, size_t count)
         return __real_write(fd, at, count);
     }
     ssize_t wrote = -1;
-    if (fails(FAULT_WRITE, code_of(false, fds[fd].id)))
+    if (fails(FAULT_WRITE, code_of(false, fds[fd].id), NULL))
         errno = journal->fault.error;
     else
         wrote = __real_write(fd, at, count);
@@ -209,7 +226,7 @@ int __wrap_fsync(int fd)
         return __real_fsync(fd);
     }
     int answer = 0;
-    if (fails(FAULT_SYNC, code_of(fds[fd].is_dir, fds[fd].id)))
+    if (fails(FAULT_SYNC, code_of(fds[fd].is_dir, fds[fd].id), NULL))
         answer = -1;
     else
         journal_add(fds[fd].is_dir ? OP_SYNC_DIR : OP_SYNC)->id = fds[fd].id;
@@ -225,7 +242,7 @@ int __wrap_mkdirat(int dir, const char *path, mode_t mode)
         return __real_mkdirat(dir, path, mode);
     struct place place = place_of(dir, path);
     int answer = -1;
-    if (place.known && fails(FAULT_CHANGE, 0))
+    if (place.known && fails(FAULT_CHANGE, 0, place.name))
         errno = journal->fault.error;
     else
         answer = __real_mkdirat(dir, path, mode);
@@ -264,7 +281,7 @@ int __wrap_renameat(int from_dir, const char *from, int dir, const char *to)
         return __real_renameat(from_dir, from, dir, to);
     struct place before = place_of(from_dir, from), after = place_of(dir, to);
     int answer = -1;
-    if (before.known && fails(FAULT_CHANGE, 0))
+    if (before.known && fails(FAULT_CHANGE, 0, before.name))
         errno = journal->fault.error;
     else
         answer = __real_renameat(from_dir, from, dir, to);
@@ -297,7 +314,7 @@ int __wrap_unlinkat(int dir, const char *path, int flags)
         return __real_unlinkat(dir, path, flags);
     struct place place = place_of(dir, path);
     int answer = -1;
-    if (place.known && journal_name(place.dir, place.name) && fails(FAULT_CHANGE, 0))
+    if (place.known && journal_name(place.dir, place.name) && fails(FAULT_CHANGE, 0, place.name))
         errno = journal->fault.error;
     else
         answer = __real_unlinkat(dir, path, flags);
@@ -340,7 +357,7 @@ static int write_file(sqlite3_file *file, const void *at, int count, sqlite3_int
     struct open_file *own = opened(file);
     if (!own->known || !journal_lock())
         return own->real->xWrite(file, at, count, offset);
-    bool fail = fails(FAULT_WRITE, code_of(false, own->id)), full = fail && journal->fault.error == ENOSPC;
+    bool fail = fails(FAULT_WRITE, code_of(false, own->id), NULL), full = fail && journal->fault.error == ENOSPC;
     int rc = fail ? SQLITE_IOERR_WRITE : SQLITE_OK;
     if (full)
         count /= 2;
@@ -361,7 +378,7 @@ static int truncate_file(sqlite3_file *file, sqlite3_int64 size)
     struct open_file *own = opened(file);
     if (!own->known || !journal_lock())
         return own->real->xTruncate(file, size);
-    int rc = fails(FAULT_CHANGE, 0) ? SQLITE_IOERR_TRUNCATE : own->real->xTruncate(file, size);
+    int rc = fails(FAULT_CHANGE, code_of(false, own->id), NULL) ? SQLITE_IOERR_TRUNCATE : own->real->xTruncate(file, size);
     if (rc == SQLITE_OK) {
         struct op *op = journal_add(OP_TRUNCATE);
         op->id = own->id;
@@ -377,7 +394,7 @@ static int sync_file(sqlite3_file *file, int flags)
     struct open_file *own = opened(file);
     if (!own->known || !journal_lock())
         return own->real->xSync(file, flags);
-    bool fail = fails(FAULT_SYNC, code_of(false, own->id));
+    bool fail = fails(FAULT_SYNC, code_of(false, own->id), NULL);
     journal_unlock();
     int rc = fail ? SQLITE_IOERR_FSYNC : own->real->xSync(file, flags);
     if (rc == SQLITE_OK && journal_lock()) {
@@ -424,7 +441,7 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
     bool creates = place.known && (flags & SQLITE_OPEN_CREATE) && !journal_name(place.dir, place.name);
     int rc = SQLITE_CANTOPEN;
     file->pMethods = NULL;
-    if (!creates || !fails(FAULT_CHANGE, 0))
+    if (!creates || !fails(FAULT_CHANGE, 0, place.name))
         rc = real_open(vfs, name, file, flags, ret_flags);
     if (rc == SQLITE_OK && file->pMethods)
         patch(file, flags, &place);
@@ -436,7 +453,7 @@ static int delete_file(sqlite3_vfs *vfs, const char *name, int sync_dir)
 {
     if (journal_lock()) {
         struct place place = place_of(-1, name);
-        bool fail = place.known && journal_name(place.dir, place.name) && fails(FAULT_CHANGE, 0);
+        bool fail = place.known && journal_name(place.dir, place.name) && fails(FAULT_CHANGE, 0, place.name);
         if (!fail)
             note_unlink(&place);
         journal_unlock();
@@ -446,7 +463,7 @@ static int delete_file(sqlite3_vfs *vfs, const char *name, int sync_dir)
     return real_delete(vfs, name, sync_dir);
 }
 
-/* SQLite opens a directory to sync it, and for nothing else. */
+/* SQLite opens a directory to sync it, and for nothing else. It goes on whatever that answers, so this is no operation that fails here. */
 static int (*real_open_directory)(const char *path, int *ret);
 static int open_directory(const char *path, int *ret)
 {
@@ -457,6 +474,39 @@ static int open_directory(const char *path, int *ret)
         journal_unlock();
     }
     return real_open_directory(path, ret);
+}
+
+/* ---- time ---- */
+
+typedef int wal_hook(void *data, sqlite3 *db, const char *name, int pages);
+void *__real_sqlite3_wal_hook(sqlite3 *db, wal_hook *hook, void *data);
+void *__wrap_sqlite3_wal_hook(sqlite3 *db, wal_hook *hook, void *data);
+int __real_clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left);
+int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left);
+
+static wal_hook *own_hook;
+
+static int hear_of_more(void *data, sqlite3 *db, const char *name, int pages)
+{
+    return own_hook(data, db, name, pages * WAL_PAGE_COUNTS);
+}
+
+void *__wrap_sqlite3_wal_hook(sqlite3 *db, wal_hook *hook, void *data)
+{
+    own_hook = hook;
+    return __real_sqlite3_wal_hook(db, hook ? hear_of_more : NULL, data);
+}
+
+/* Pauses until a moment: between commits, and before another try on a full disk. */
+int __wrap_clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left)
+{
+    struct timespec now;
+    if (flags != TIMER_ABSTIME)
+        return __real_clock_nanosleep(clock, flags, until, left);
+    clock_gettime(clock, &now);
+    int64_t ns = ((until->tv_sec - now.tv_sec) * 1000000000LL + until->tv_nsec - now.tv_nsec) / PAUSE_PART;
+    struct timespec part = {ns / 1000000000, ns % 1000000000};
+    return ns > 0 ? __real_clock_nanosleep(clock, 0, &part, NULL) : 0;
 }
 
 void seam_install(void)

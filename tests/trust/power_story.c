@@ -13,7 +13,7 @@
 const char story_pipeline[] = "{\"name\":\"story\",\"legs\":[{\"stages\":[\"jq\"],\"attempts\":3,\"backoff_ms\":[0,1]},"
                               "{\"stages\":[{\"stage\":\"http\"}],\"each\":\"record\",\"attempts\":3,\"backoff_ms\":[0,1]}]}";
 
-enum { JOBS_MAX = 64, TOKENS = 8, TEXT_ROOM = 16384, BUSY_ITEMS = 112 };
+enum { JOBS_MAX = 64, TOKENS = 8, TEXT_ROOM = 16384, BUSY_ITEMS = 28 };
 static struct rng rng;
 static struct pipeline *pipeline;
 static const char *dir;
@@ -198,7 +198,7 @@ static void flush(void)
         ;
 }
 
-/* Many small commits, each with its caches behind it: they touch pages enough for checkpoints, and the log stays short. */
+/* Small commits, each with its caches behind it: they touch pages enough for some checkpoints. */
 static void fill_wal(void)
 {
     struct token tokens[TOKENS];
