@@ -93,7 +93,6 @@ void remote_job_eval_text(struct remote_job *job, struct bytes programs, const s
 /* Ask a stage of its own over a file, which is taken over. */
 void remote_job_ask(struct remote_job *job, struct bytes stages, int file, ask_fn *got);
 void remote_job_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got);        /* the same over JSON at hand */
-int remote_job_input(struct remote_job *job);                              /* the input as a file of the caller's; -1 = it is inline */
 /* The answer's tree (the caller puts it), or NULL: the job has failed. `doing`: "starting it", for the sentence. */
 struct json_object *remote_job_answer(struct remote_job *job, const struct outcome *outcome, const char *doing);
 

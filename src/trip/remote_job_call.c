@@ -4,8 +4,6 @@
 #include "base/text.h"
 #include "trip/trip_own.h"
 
-#include <fcntl.h>
-
 enum { CALL_US = 30000000 };       /* a call that hangs longer is made again */
 
 /* ---- asking workers ---- */
@@ -43,11 +41,6 @@ void remote_job_ask(struct remote_job *job, struct bytes stages, int file, ask_f
 void remote_job_ask_over(struct remote_job *job, struct bytes stages, struct bytes value, ask_fn *got)
 {
     ask(job, stages, &value, -1, (struct bytes){0}, got);
-}
-
-int remote_job_input(struct remote_job *job)
-{
-    return job->step.input_fd >= 0 ? fcntl(job->step.input_fd, F_DUPFD_CLOEXEC, 3) : -1;
 }
 
 void remote_job_eval_text(struct remote_job *job, struct bytes programs, const struct bytes *over, struct bytes response, ask_fn *got)

@@ -2,6 +2,7 @@
  * body is in a file before anything is read out of it, by a worker. One that ends too soon is fetched again. */
 #include "trip/remote_job.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +89,8 @@ static void page_added(struct remote_job *job)
     fetch->pages++;
     fetch->spoiled = 0;
     if (fetch->parts && ++fetch->part < json_get_int(json_get(fetch->source, "parts"), "from", 1) + fetch->parts) {
-        close(file);
+        if (file >= 0)
+            close(file);
         part_at(job);
         page_call(&job->step);
     } else if (next.count && file >= 0) {
@@ -152,6 +154,20 @@ static bool not_yet(struct remote_job *job, int status)
 
 static void count_parts(struct remote_job *job, struct bytes body);
 
+/* Where the page names the next one it is looked at twice. */
+static void read_page(struct remote_job *job, int file)
+{
+    bool twice = remote_job_text(json_get(job->fetch.source, "page"), "next").count > 0;
+    job->fetch.file = twice ? fcntl(file, F_DUPFD_CLOEXEC, 3) : -1;
+    if (!twice || job->fetch.file >= 0) {
+        ask_rows(job, file);
+        return;
+    }
+    const char *why = strerror(errno);
+    close(file);
+    spoiled(job, "processing", why);
+}
+
 static void page_got(void *data, struct fetch_answer *answer)
 {
     struct remote_job *job = data;
@@ -169,8 +185,7 @@ static void page_got(void *data, struct fetch_answer *answer)
         spoiled(job, "remote", "there is no body");
     } else if (good) {
         job->unknown_us = 0;
-        fetch->file = fcntl(answer->file, F_DUPFD_CLOEXEC, 3);
-        ask_rows(job, answer->file);
+        read_page(job, answer->file);
     } else if (answer->end == FETCH_ANSWERED && answer->status == 404) {
         remote_job_unknown(job, page_call);
     } else if (answer->end == FETCH_NETWORK) {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -359,10 +360,13 @@ void remote_job_finish(struct remote_job *job)
         no_room(job);
         return;
     }
-    int file = remote_job_joins(job) ? remote_job_input(job) : -1;
+    bool joins = remote_job_joins(job), in_file = joins && job->step.input_fd >= 0;
+    int file = in_file ? fcntl(job->step.input_fd, F_DUPFD_CLOEXEC, 3) : -1;
     if (file >= 0)
         copy(job, file, inputs_there);
-    else if (put(job, remote_job_joins(job) && job->step.value.count ? job->step.value : BYTES("null")))
+    else if (in_file)
+        remote_job_fail(job, "processing", true, "its input cannot be read again: %s", strerror(errno));
+    else if (put(job, joins && job->step.value.count ? job->step.value : BYTES("null")))
         inputs_there(job);
     else
         no_room(job);

@@ -60,7 +60,7 @@ struct run *run_new(struct trip *trip, int64_t record, struct bytes value, int i
 {
     struct run *run = MEM_NEW(struct run);
     *run = (struct run){.trip = trip, .record = record, .value = value, .over = over, .data = data};
-    run->input_fd = input_fd < 0 ? -1 : fcntl(input_fd, F_DUPFD_CLOEXEC, 0);
+    run->input_fd = input_fd;
     list_init(&run->link);
     return run;
 }

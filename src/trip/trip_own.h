@@ -91,7 +91,7 @@ struct run {
     void *data;
 };
 
-/* `value` is borrowed as long as the run; input_fd is borrowed too and duplicated. `over` may come inside this call. */
+/* `value` is borrowed as long as the run; input_fd is taken over. `over` may come inside run_begin(). */
 struct run *run_new(struct trip *trip, int64_t record, struct bytes value, int input_fd, run_over_fn *over, void *data);
 void run_begin(struct run *run);                      /* from the loop, not inside this call */
 void run_step_over(struct run *run, struct step *step, const struct step_result *result);     /* steps.c: the step has come to its end */

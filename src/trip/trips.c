@@ -179,6 +179,7 @@ static void on_begin(struct timer *timer)
         records_begin(trip->records);
     } else {
         trip->run = run_new(trip, -1, trip->value, trip->input_fd, item_over, NULL);
+        trip->input_fd = -1;
         run_begin(trip->run);
     }
 }

@@ -299,14 +299,20 @@ static inline void bench_close(void)
     nftw(bench.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static inline void begin(int64_t item, const char *value)
+/* `input_fd`: instead of a value, taken over; or -1. */
+static inline void begin_with(int64_t item, const char *value, int input_fd)
 {
     struct task task = {.token = {.job = 7, .item = item, .attempt = 1, .holder = 1}, .stages = bytes_of(bench.pipeline->legs[0].stages),
-                        .params = BYTES("{}"), .value = bytes_of(value), .input_fd = -1, .pipeline = bench.pipeline, .timeout_us = 60000000,
+                        .params = BYTES("{}"), .value = bytes_of(value), .input_fd = input_fd, .pipeline = bench.pipeline, .timeout_us = 60000000,
                         .trace = BYTES("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
                         .variables = BYTES("{\"params\":{\"word\":\"hello\"},\"job\":{\"id\":\"abc\"},\"now\":1}")};
     CHECK(bench.crew->ops->slots_free(bench.crew) > 0);
     bench.crew->ops->start(bench.crew, &task);
+}
+
+static inline void begin(int64_t item, const char *value)
+{
+    begin_with(item, value, -1);
 }
 
 static inline void until(const int *flag, int want)

@@ -1,0 +1,76 @@
+/* Trips whose input is a file, at moments when there is no descriptor left. */
+#include "trip/trips_test.h"
+
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+static struct rlimit before;
+
+static void no_descriptors(void)
+{
+    CHECK_INT(getrlimit(RLIMIT_NOFILE, &before), 0);
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, before.rlim_max}), 0);
+}
+
+static void descriptors_again(void)
+{
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static int file_with(const char *text)
+{
+    int fd = memfd_create("input", MFD_CLOEXEC);
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    return fd;
+}
+
+static void far_side(int count, struct bytes request, struct buf *ret)
+{
+    side_answer(ret, 200, "Content-Type: application/json\r\n", bytes_start(request, BYTES("POST")) ? "{\"id\":\"j1\"}" : "{\"status\":\"ready\",\"rows\":[{\"k\":\"a\"}]}");
+}
+
+TEST(an_input_that_cannot_be_had_is_not_taken_for_none)
+{
+    bench_open("\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\"length\"}}],\"attempts\":9", far_side);
+    begin_with(0, "", file_with("[1,2,3]"));
+    no_descriptors();
+    until(&bench.outcomes, 1);
+    descriptors_again();
+    test_note("%s%s", bench.value, bench.error);
+    CHECK_INT(bench.verdict, VERDICT_RETRY);
+    begin_with(1, "", file_with("[1,2,3]"));
+    until(&bench.outcomes, 2);
+    CHECK_INT(bench.verdict, VERDICT_DONE);
+    CHECK_TEXT(bench.value, "3");
+    bench_close();
+}
+
+/* The last descriptor goes when the rows are asked for: what follows is the join to the inputs. */
+static void think_and_close_the_door(struct crew *crew, const struct task *task)
+{
+    if (memmem(task->stages.at, task->stages.count, ".rows", 5) && !memmem(task->stages.at, task->stages.count, "row_key", 7))
+        no_descriptors();
+    think(crew, task);
+}
+
+#define REMOTE "\"stages\":[{\"stage\":\"remote_job\",\"with\":{\"base\":\"http://127.0.0.1:%d\",\"start\":{\"url\":\"\\\"/start\\\"\"}," \
+               "\"poll\":{\"url\":\"\\\"/poll\\\"\",\"every_us\":[1000,1000]},\"fetch\":{\"inline\":\".rows\"},\"join\":{\"row_key\":\".k\",\"input_key\":\".\"}}}]," \
+               "\"attempts\":9"
+
+TEST_SLOW(rows_are_joined_to_all_inputs_or_to_none)
+{
+    static const struct crew_ops ops = {.slots_free = thinker_free, .start = think_and_close_the_door, .stop = thinker_stop};
+    bench_open(REMOTE, far_side);
+    begin_with(0, "", file_with("[\"a\",\"b\"]"));
+    until(&bench.outcomes, 1);
+    CHECK_INT(bench.verdict, VERDICT_DONE);
+    CHECK(strstr(bench.value, "\"input\":\"b\""));
+    bench.thinker.crew.ops = &ops;
+    begin_with(1, "", file_with("[\"a\",\"b\"]"));
+    until(&bench.outcomes, 2);
+    descriptors_again();
+    test_note("%s%s", bench.value, bench.error);
+    CHECK_INT(bench.verdict, VERDICT_RETRY);
+    CHECK(strstr(bench.error, "its input cannot be read again"));
+    bench_close();
+}
