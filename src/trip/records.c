@@ -88,7 +88,9 @@ void records_stop(struct records *records, bool for_good)
     if (!records)
         return;
     if (records->scan)
-        records->scan->records = NULL;
+        records->scan->records = NULL;      /* it still looks through the text, whose mapping is its own now */
+    else if (records->map)
+        munmap(records->map, records->text.count);
     if (records->look)
         records->look->records = NULL;
     stow_drop(records->stow);
@@ -103,8 +105,6 @@ void records_stop(struct records *records, bool for_good)
     for (size_t i = 0; i < records->count; i++)
         free((char *)records->list[i].result.at);
     free(records->list);
-    if (records->map)
-        munmap(records->map, records->text.count);
     free(records->first_error);
     free(records);
 }

@@ -1,4 +1,4 @@
-/* Trips whose input is a file, at moments when there is no descriptor left. */
+/* Trips whose input is a file, at moments when there is no descriptor left, or when nobody wants the item any more. */
 #include "trip/trips_test.h"
 
 #include <sys/mman.h>
@@ -73,4 +73,39 @@ TEST_SLOW(rows_are_joined_to_all_inputs_or_to_none)
     CHECK_INT(bench.verdict, VERDICT_RETRY);
     CHECK(strstr(bench.error, "its input cannot be read again"));
     bench_close();
+}
+
+static int hold_up(void *data)
+{
+    char byte;
+    ssize_t got;
+    do
+        got = read(*(int *)data, &byte, 1);
+    while (got < 0);
+    return 0;
+}
+
+static void held_up(void *data, int result)
+{
+}
+
+TEST(records_may_be_stopped_while_their_file_is_looked_through)
+{
+    int ends[2];
+    CHECK_INT(pipe(ends), 0);
+    bench_open("\"each\":\"record\",\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".\"}}]", far_side);
+    for (int i = 0; i < LOOP_POOL_THREADS; i++)
+        loop_pool(bench.loop, hold_up, held_up, &ends[0]);
+    begin_with(0, "", file_with("[1,2,3]"));
+    for (int i = 0; i < 5; i++)
+        loop_turn(bench.loop, false);
+    bench.crew->ops->stop(bench.crew, (struct token){.job = 7, .item = 0, .attempt = 1, .holder = 1}, true);
+    CHECK_INT(write(ends[1], "1234", LOOP_POOL_THREADS), LOOP_POOL_THREADS);
+    begin_with(1, "", file_with("[1,2,3]"));
+    until(&bench.outcomes, 1);
+    CHECK_TEXT(bench.value, "[1,2,3]");
+    CHECK_INT(bench.records, 3);
+    bench_close();
+    close(ends[0]);
+    close(ends[1]);
 }
