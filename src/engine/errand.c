@@ -82,9 +82,10 @@ static void errand_end(struct errand *errand)
 
 static void settle(struct errand *errand, const struct outcome *outcome);
 
-static void fail(struct errand *errand, const struct problem *problem)
+/* It never came to its stages. */
+static void fail(struct errand *errand, enum verdict verdict, const struct problem *problem)
 {
-    settle(errand, &(struct outcome){.verdict = VERDICT_FAIL, .error = bytes_of(problem->text), .error_type = BYTES("processing"), .unsaid = true});
+    settle(errand, &(struct outcome){.verdict = verdict, .error = bytes_of(problem->text), .error_type = BYTES("processing"), .unsaid = true});
 }
 
 /* ---- launching ---- */
@@ -176,14 +177,12 @@ static void launch(struct errand *errand)
     struct buf variables BUF_OWNED = {0};
     note_launched(errand);
     if (check_crew(errand, &problem) || put_variables(errand, &variables, &problem)) {
-        fail(errand, &problem);
+        fail(errand, VERDICT_FAIL, &problem);
         return;
     }
     int input_fd = open_input(errand->engine, &errand->claim, &problem);
-    if (input_fd == INPUT_NOT_NOW)
-        settle(errand, &(struct outcome){.verdict = VERDICT_RETRY, .error = bytes_of(problem.text), .error_type = BYTES("processing")});
-    else if (input_fd == INPUT_GONE)
-        fail(errand, &problem);
+    if (input_fd < INPUT_INLINE)
+        fail(errand, input_fd == INPUT_GONE ? VERDICT_FAIL : VERDICT_RETRY, &problem);
     else
         start(errand, buf_bytes(&variables), input_fd);
 }

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ static struct {
     struct pipeline *trips;
     struct engine *engine;
     bool idle;
-    int opened, unpinned;
+    int opened, unpinned, open_error;
 } here;
 
 static size_t slots_free(struct crew *crew)
@@ -70,7 +71,7 @@ static void run_at(void *data, int64_t at_us)
 static int open_blob(void *data, const struct sha *sha)
 {
     here.opened++;
-    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return here.open_error ? here.open_error : open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 static void unpin_blob(void *data, const struct sha *sha)
@@ -186,6 +187,23 @@ TEST(a_large_value_goes_from_leg_to_leg_as_a_file)
     CHECK_INT(here.opened, 1);
     CHECK(here.hands[ROOM_TRIP].had_file);
     CHECK_TEXT(here.hands[ROOM_TRIP].value, "");
+    end_trips();
+}
+
+TEST(an_input_that_cannot_be_opened_now_asks_what_its_stage_says_of_errors)
+{
+    char text[160], hex[SHA_HEX_SIZE];
+    struct sha sha = sha_of(BYTES("large"));
+    struct live *live = live_ref(begin_with(BYTES("{\"name\":\"x\",\"legs\":[{\"stages\":[\"noop\"]},{\"stages\":[{\"stage\":\"noop\",\"on_error\":{\"use\":7}}],"
+                                                  "\"attempts\":1}]}"), 1));
+    sha_hex(&sha, hex);
+    snprintf(text, sizeof text, "{\"blob\":\"%s\",\"bytes\":70000,\"type\":\"application/json\"}", hex);
+    here.open_error = -EMFILE;
+    done(ROOM_WORKER, (struct outcome){.value = bytes_of(text), .blob = &sha});
+    CHECK_INT(here.opened, 1);
+    CHECK(live_job(live)->ended);
+    CHECK_INT(live_job(live)->counts.completed, 1);
+    live_unref(live);
     end_trips();
 }
 

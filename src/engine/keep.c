@@ -86,7 +86,7 @@ static void keep_done(void *data, int rc)
         else
             problem_set(&problem, "The result of %zu bytes could not be stored: %s.", keep->told.output_bytes, strerror(-rc));
         outcome = (struct outcome){.verdict = rc > 0 ? VERDICT_FAIL : VERDICT_RETRY, .error = bytes_of(problem.text),
-                                   .error_type = BYTES("processing")};
+                                   .error_type = BYTES("processing"), .unsaid = true};
     }
     close(keep->output_fd);
     keep->kept(keep->data, &outcome);

@@ -318,6 +318,7 @@ TEST(a_long_result_that_cannot_be_kept_is_a_sentence)
     UNTIL(seen.outcomes[0]);
     CHECK_INT(seen.verdict, VERDICT_RETRY);
     CHECK_TEXT(seen.error, "The result of 100011 bytes could not be stored: Operation not supported.");
+    CHECK(seen.unsaid);
     start_item(1, "{\"noop\":{\"pad\":70000000}}", -1, 60000000);
     UNTIL(seen.outcomes[1]);
     CHECK_INT(seen.verdict, VERDICT_FAIL);

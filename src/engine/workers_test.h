@@ -27,7 +27,7 @@ static struct {
     enum verdict verdict;
     char value[512], error[512], type[32], stage[64], stats[256], hint[64];
     struct problem broken;
-    bool blob, gone;
+    bool blob, unsaid, gone;
     struct sha sha;
     bool again;                    /* start the next item from inside the outcome */
     int next;
@@ -63,6 +63,7 @@ static inline void on_outcome(void *data, struct token token, const struct outco
     copy(seen.stage, sizeof seen.stage, outcome->stage);
     copy(seen.stats, sizeof seen.stats, outcome->stats);
     seen.blob = outcome->blob != NULL;
+    seen.unsaid = outcome->unsaid;
     if (outcome->blob)
         seen.sha = *outcome->blob;
     if (seen.again && seen.next < ITEMS && seen.crew->ops->slots_free(seen.crew))
