@@ -8,7 +8,6 @@
 #include "base/mem.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -175,36 +174,13 @@ void ask_drop(struct ask *ask)
         ask_free(ask);
 }
 
-/* It was written a moment ago, so it comes out of the page cache. */
-static bool blob_read(struct blobs *blobs, const struct sha *sha, struct buf *ret)
-{
-    int fd = blob_open(blobs, sha);
-    bool good = fd >= 0;
-    while (good) {
-        if (!buf_reserve(ret, 64 * 1024)) {
-            good = false;
-            break;
-        }
-        ssize_t got = read(fd, ret->at + ret->count, 64 * 1024);
-        if (got < 0 && errno == EINTR)
-            continue;
-        good = got >= 0;
-        if (got <= 0)
-            break;
-        ret->count += (size_t)got;
-    }
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 bool ask_value(struct blobs *blobs, const struct outcome *outcome, struct buf *ret)
 {
     if (!outcome->blob)
         return buf_put(ret, outcome->value);
     if (!blobs)
         return false;
-    bool good = blob_read(blobs, outcome->blob, ret);
+    int result = blob_read(blobs, outcome->blob, ret);      /* out of the page cache: it was written a moment ago */
     blob_abandon(blobs, outcome->blob);
-    return good;
+    return !result;
 }

@@ -4,13 +4,9 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "stage/stage.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { ASK_US = 60 * 1000 * 1000, ASK_INPUTS = 512, ASK_BYTES = 48 * 1024, TELL_ITEMS = 2048 };
 
@@ -283,27 +279,15 @@ static void absorb(struct batches *batches, struct bytes answer)
 static int read_answer(void *data)
 {
     struct batches *batches = data;
-    struct stat status;
-    int fd = blob_open(batches->world.blobs, &batches->answer);
-    if (fd < 0 || fstat(fd, &status))
-        return fd < 0 ? fd : -errno;
-    batches->answer_bytes = (size_t)status.st_size;
-    batches->answer_text = malloc(batches->answer_bytes + 1);
-    int rc = batches->answer_text ? 0 : -ENOMEM;
-    for (size_t at = 0; !rc && at < batches->answer_bytes;) {
-        ssize_t count = pread(fd, batches->answer_text + at, batches->answer_bytes - at, (off_t)at);
-        rc = count > 0 ? 0 : count ? -errno : -EIO;
-        at += count > 0 ? (size_t)count : 0;
-    }
-    close(fd);
-    return rc;
+    buf_init(&batches->answer_text, STAGE_VALUE_MAX);
+    return blob_read(batches->world.blobs, &batches->answer, &batches->answer_text);
 }
 
 static void answer_read(void *data, int rc)
 {
     struct batches *batches = data;
-    char *text = batches->answer_text;
-    batches->answer_text = NULL;
+    struct buf text BUF_OWNED = batches->answer_text;
+    batches->answer_text = (struct buf){0};
     batches->in_pool = false;
     blob_abandon(batches->world.blobs, &batches->answer);
     if (batches->dead)
@@ -311,8 +295,7 @@ static void answer_read(void *data, int rc)
     else if (rc)
         fail(batches, strerror(-rc));
     else
-        absorb(batches, (struct bytes){text, batches->answer_bytes});
-    free(text);
+        absorb(batches, buf_bytes(&text));
 }
 
 static void answered(void *data, const struct outcome *outcome)

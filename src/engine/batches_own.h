@@ -43,8 +43,7 @@ struct batches {
     struct timer soon;
     bool in_pool, looking, dead, flushing;
     struct sha answer;             /* the blob that is being read */
-    char *answer_text;
-    size_t answer_bytes;
+    struct buf answer_text;
     struct item_spec *specs;       /* told last; owned, with `told` */
     struct list told;
     struct sha *pins;              /* blobs made here */

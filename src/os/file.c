@@ -66,6 +66,11 @@ bool file_no_space(int answer)
     return answer == -ENOSPC || answer == -EDQUOT;
 }
 
+bool file_scarce(int answer)
+{
+    return answer == -EMFILE || answer == -ENFILE || answer == -ENOMEM;
+}
+
 int file_write(int fd, struct bytes view)
 {
     while (view.count) {

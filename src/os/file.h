@@ -11,6 +11,9 @@ int file_make_dir(const char *path);
 /* Whether -errno says that the disk is full, or what this user may have of it: a moment later it may not be. Never waits. */
 bool file_no_space(int answer);
 
+/* The same of descriptors and memory. */
+bool file_scarce(int answer);
+
 /* fsyncs a directory: the names in it are durable. `dir` is a descriptor, `name` a directory in it ("." = itself). */
 int file_sync_dir(int dir, const char *name);
 

@@ -2,12 +2,11 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "os/file.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- large results ---- */
 
@@ -27,38 +26,18 @@ static void fetch_free(struct blob_fetch *fetch)
 {
     if (!fetch)
         return;
+    timer_stop(fetch->loop, &fetch->again);
     buf_done(&fetch->content);
     free(fetch);
 }
 
 static void fetch_drop(struct blob_fetch **fetch)
 {
-    if (*fetch && !(*fetch)->come)
+    if (*fetch && !(*fetch)->come && !timer_runs(&(*fetch)->again))
         (*fetch)->cursor = NULL;    /* the pool still has it */
     else
         fetch_free(*fetch);
     *fetch = NULL;
-}
-
-static int read_all(struct blob_fetch *fetch, int fd)
-{
-    struct stat about;
-    buf_clear(&fetch->content);
-    if (fstat(fd, &about))
-        return -errno;
-    if (about.st_size > LIMIT_SEED_RESULT_BYTES)
-        return -EFBIG;
-    if (!buf_reserve(&fetch->content, (size_t)about.st_size))
-        return -ENOMEM;
-    while (fetch->content.count < (size_t)about.st_size) {
-        ssize_t count = read(fd, fetch->content.at + fetch->content.count, (size_t)about.st_size - fetch->content.count);
-        if (count == 0)
-            return -ENODATA;      /* shorter than it was a moment ago */
-        if (count < 0 && errno != EINTR)
-            return -errno;
-        fetch->content.count += count > 0 ? (size_t)count : 0;
-    }
-    return 0;
 }
 
 /* In the pool. What is there may be found wanting for a moment only, and what a reader is told stays told: so it is tried again. */
@@ -67,10 +46,8 @@ static int fetch_work(void *data)
     struct blob_fetch *fetch = data;
     int result = -EIO;
     for (int tries = 0; tries < FETCH_TRIES && result < 0 && result != -ENOENT && result != -EFBIG; tries++) {
-        int fd = blob_open(fetch->blobs, &fetch->sha);
-        result = fd < 0 ? fd : read_all(fetch, fd);
-        if (fd >= 0)
-            close(fd);
+        buf_clear(&fetch->content);
+        result = blob_read(fetch->blobs, &fetch->sha, &fetch->content);
     }
     return result;
 }
@@ -80,17 +57,14 @@ static void fetch_done(void *data, int result);
 static void fetch_again(struct timer *timer)
 {
     struct blob_fetch *fetch = TIMER_OF(timer, struct blob_fetch, again);
-    if (fetch->cursor)
-        loop_pool(fetch->loop, fetch_work, fetch_done, fetch);
-    else
-        fetch_free(fetch);
+    loop_pool(fetch->loop, fetch_work, fetch_done, fetch);
 }
 
 static void fetch_done(void *data, int result)
 {
     struct blob_fetch *fetch = data;
     struct cursor *cursor = fetch->cursor;
-    if (cursor && (result == -EMFILE || result == -ENFILE || result == -ENOMEM)) {     /* it is there, and will be read when there is room for that */
+    if (cursor && file_scarce(result)) {     /* it is there, and will be read when there is room for that */
         timer_start(fetch->loop, &fetch->again, FETCH_AGAIN_US, fetch_again);
         return;
     }

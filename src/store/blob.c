@@ -35,7 +35,6 @@ struct blob_writer {
     struct blobs *blobs;
     struct sha_stream *hash;
     int fd;
-    int64_t bytes;
     char tmp[24];                  /* name in tmp/ */
 };
 
@@ -116,16 +115,9 @@ int blob_writer_open(struct blobs *blobs, struct blob_writer **ret)
 int blob_writer_add(struct blob_writer *writer, struct bytes piece)
 {
     int result = file_write(writer->fd, piece);
-    if (result == 0) {
+    if (result == 0)
         sha_add(writer->hash, piece);
-        writer->bytes += (int64_t)piece.count;
-    }
     return result;
-}
-
-int64_t blob_writer_bytes(const struct blob_writer *writer)
-{
-    return writer->bytes;
 }
 
 void blob_writer_abort(struct blob_writer *writer)
@@ -233,6 +225,37 @@ int blob_open(struct blobs *blobs, const struct sha *sha)
     path_of(sha, path);
     int fd = openat(blobs->blobs_dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     return fd < 0 ? -errno : fd;
+}
+
+static int read_whole(int fd, struct buf *ret)
+{
+    struct stat about;
+    if (fstat(fd, &about))
+        return -errno;
+    size_t end = ret->count + (size_t)about.st_size;
+    if (end > ret->max)
+        return -EFBIG;
+    if (!buf_reserve(ret, (size_t)about.st_size))
+        return -ENOMEM;
+    while (ret->count < end) {
+        ssize_t got = read(fd, ret->at + ret->count, end - ret->count);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got == 0)
+            return -EIO;
+        ret->count += got > 0 ? (size_t)got : 0;
+    }
+    return 0;
+}
+
+int blob_read(struct blobs *blobs, const struct sha *sha, struct buf *ret)
+{
+    int fd = blob_open(blobs, sha);
+    if (fd < 0)
+        return fd;
+    int result = read_whole(fd, ret);
+    close(fd);
+    return result;
 }
 
 static struct bytes key_of(const struct sha *sha)

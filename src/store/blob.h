@@ -13,6 +13,7 @@
  * Threads: the functions may be called from any thread, one writer by one thread at a time. What says *blocks* waits for the
  * disk and belongs on a pool thread; the rest is fit for the loop. */
 #pragma once
+#include "base/buf.h"
 #include "base/hash.h"
 #include "base/problem.h"
 
@@ -30,7 +31,6 @@ int blob_writer_open(struct blobs *blobs, struct blob_writer **ret);            
 /* Writes to the page cache and adds to the hash: no sync, about 1 ms a MiB; long uploads do it on a pool thread. 0, or -errno:
  * then the writer can only be aborted. */
 int blob_writer_add(struct blob_writer *writer, struct bytes piece);
-int64_t blob_writer_bytes(const struct blob_writer *writer);                        /* added so far */
 /* Makes it durable under its name, pinned once for the caller. Frees the writer in every case. 0, or -errno. Blocks (two
  * syncs, one when the bytes are there already). */
 int blob_writer_commit(struct blob_writer *writer, struct sha *ret);
@@ -40,6 +40,9 @@ int blob_put(struct blobs *blobs, struct bytes content, struct sha *ret);
 
 /* A descriptor for reading, which stays good when the blob is removed meanwhile; -ENOENT, or another -errno. */
 int blob_open(struct blobs *blobs, const struct sha *sha);
+/* Appends the whole of it to `ret`; also -EFBIG beyond the ceiling of `ret`, and -EIO when the file is shorter than it was. Blocks, for a moment only when it
+ * was written a moment ago. */
+int blob_read(struct blobs *blobs, const struct sha *sha, struct buf *ret);
 
 void blob_pin(struct blobs *blobs, const struct sha *sha);       /* pins are counted; never blocks on the disk for long */
 void blob_unpin(struct blobs *blobs, const struct sha *sha);     /* one pin less; there must be one */

@@ -175,14 +175,7 @@ static void result_keys_got(void *data, const struct outcome *outcome)
     struct json_object *keys = tree && json_object_is_type(tree, json_type_object) ? json_get(tree, "keys") : NULL;
     size_t count = keys && json_object_is_type(keys, json_type_array) ? json_object_array_length(keys) : 0;
     /* A row that cannot be kept only costs work another day. */
-    int file = job->has_blob ? blob_open(step_world(&job->step)->blobs, &job->result_blob) : -1;
-    for (ssize_t got = 1; file >= 0 && got > 0 && buf_reserve(&rows, COPY_BYTES);) {
-        got = read(file, rows.at + rows.count, COPY_BYTES);
-        rows.count += got > 0 ? (size_t)got : 0;
-    }
-    if (file >= 0)
-        close(file);
-    if (count && buf_ok(&rows) && (!job->has_blob || rows.count)) {
+    if (count && (!job->has_blob || !blob_read(step_world(&job->step)->blobs, &job->result_blob, &rows))) {
         MEM_OWNED struct sha *shas = mem_new(count * sizeof *shas);
         remote_job_keys(job, keys, shas);
         keep_rows(job, job->has_blob ? buf_bytes(&rows) : buf_bytes(&job->result), shas, count);
