@@ -5,12 +5,11 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "os/file.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum known { UNKNOWN, MISSING, AT };
 enum { TELL_FAILS = 8 };               /* with its pauses a few seconds: others' restarts are no news */
@@ -303,20 +302,11 @@ static int ask_document(struct mirrored *own)
 static int read_large(void *data)
 {
     struct large *large = data;
-    struct stat about;
     struct buf text BUF_OWNED;
-    int fd = blob_open(large->blobs, &large->sha);
     buf_init(&text, LIMIT_MIRROR_RESULT_BYTES);
-    bool good = fd >= 0 && !fstat(fd, &about) && buf_reserve(&text, (size_t)about.st_size);
-    while (good && text.count < (size_t)about.st_size) {
-        ssize_t count = read(fd, text.at + text.count, (size_t)about.st_size - text.count);
-        good = count > 0 || (count < 0 && errno == EINTR);
-        text.count += count > 0 ? (size_t)count : 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    large->result = good ? json_parse(buf_bytes(&text), NULL) : NULL;
-    return large->result ? 0 : -EIO;
+    int result = blob_read(large->blobs, &large->sha, &text);
+    large->result = result ? NULL : json_parse(buf_bytes(&text), NULL);
+    return large->result || result ? result : -EIO;
 }
 
 static int add_row(struct mirrored *own, const struct row *row, struct json_object *result, int64_t omitted)
@@ -350,8 +340,13 @@ static void large_done(void *data, int failed)
 {
     struct large *large = data;
     struct mirrored *own = large->job;
-    if (own) {
+    if (own)
         own->large = NULL;
+    if (own && file_scarce(failed)) {     /* it is there, and is not to be left out for good */
+        struct problem problem = {0};
+        problem_set(&problem, "a result cannot be read: %s", strerror(-failed));
+        fail(own, 0, &problem);
+    } else if (own) {
         struct outward_job *job = own->job;
         if (add_row(own, large->row, large->result, failed ? bytes_of_result(large->row) : 0) == OUTWARD_TAKEN)
             outward_more(job);
