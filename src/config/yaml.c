@@ -214,6 +214,19 @@ static void take_tag(struct builder *builder, struct yaml *node, struct fy_token
                      BYTES_ARG(name));
 }
 
+static size_t first_word(struct bytes line)
+{
+    size_t at = 0;
+    while (at < line.count && (line.at[at] == ' ' || line.at[at] == '\t'))
+        at++;
+    return at;
+}
+
+static int indent_at(const struct source *source, size_t at)
+{
+    return at < source->count ? (int)first_word((struct bytes){source->text + at, source->count - at}) : 0;
+}
+
 static const enum yaml_style styles[] = {
     [FYSS_PLAIN] = YAML_PLAIN, [FYSS_SINGLE_QUOTED] = YAML_SINGLE, [FYSS_DOUBLE_QUOTED] = YAML_DOUBLE, [FYSS_LITERAL] = YAML_LITERAL,
     [FYSS_FOLDED] = YAML_FOLDED,
@@ -223,13 +236,16 @@ static void on_scalar(struct builder *builder, struct fy_event *event)
 {
     struct fy_token *token = event->scalar.value;
     struct bytes text = token_text(token);
-    struct yaml *node = new_node(builder, YAML_SCALAR, token && text.count ? fy_token_start_mark(token) : NULL);
+    const struct fy_mark *mark = token && text.count ? fy_token_start_mark(token) : NULL;
+    struct yaml *node = new_node(builder, YAML_SCALAR, mark);
     enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
     node->text = (struct bytes){mem_copy(text.at, text.count), text.count};
     assert(style >= 0 && style < sizeof styles / sizeof *styles);
     node->style = styles[style];
     if (text.count && (node->style == YAML_SINGLE || node->style == YAML_DOUBLE))
         node->column--;               /* libfyaml's mark is behind the quote */
+    else if (mark && (node->style == YAML_LITERAL || node->style == YAML_FOLDED))
+        node->column += indent_at(node->source, mark->input_pos);      /* … and of a block where its first line begins */
     take_tag(builder, node, event->scalar.tag);
     name_anchor(builder, token_text(event->scalar.anchor), node);
     put(builder, node);
@@ -386,14 +402,6 @@ bool yaml_is_null(const struct yaml *node)
 {
     return node->kind == YAML_SCALAR && node->style == YAML_PLAIN && !node->env &&
            (!node->text.count || bytes_equal(node->text, BYTES("~")) || bytes_equal(node->text, BYTES("null")));
-}
-
-static size_t first_word(struct bytes line)
-{
-    size_t at = 0;
-    while (at < line.count && (line.at[at] == ' ' || line.at[at] == '\t'))
-        at++;
-    return at;
 }
 
 void yaml_place(const struct yaml *node, int line, int column, int *ret_line, int *ret_column)

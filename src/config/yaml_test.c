@@ -73,6 +73,8 @@ TEST(lines_of_a_program_are_found_in_the_file)
     int line, column;
     read_text(&read, "lit: |\n    .a\n      | .b\none: '.c | .d'\nplain: .e\nfold: >\n  x\n  y\n");
     struct yaml *literal = yaml_get(read.tree.root, "lit");
+    check_place(literal, 2, 5);
+    check_place(yaml_get(read.tree.root, "fold"), 7, 3);
     yaml_place(literal, 1, 1, &line, &column);
     CHECK(line == 2 && column == 5);
     yaml_place(literal, 2, 5, &line, &column);
@@ -91,7 +93,7 @@ TEST(lines_of_a_program_are_found_in_the_file)
 TEST(a_place_that_cannot_be_known_is_in_the_line_where_the_text_begins)
 {
     static const struct { const char *key; int line, column, want_line, want_column; } cases[] = {
-        {"lit", 0, 0, 2, 5}, {"lit", 0, 3, 2, 3}, {"lit", 9, 0, 10, 1}, {"fold", 1, 3, 6, 1}, {"quoted", 2, 2, 8, 9}, {"tabs", 1, 0, 11, 3},
+        {"lit", 0, 0, 2, 5}, {"lit", 0, 3, 2, 3}, {"lit", 9, 0, 10, 1}, {"fold", 1, 3, 6, 3}, {"quoted", 2, 2, 8, 9}, {"tabs", 1, 0, 11, 3},
     };
     struct read read;
     read_text(&read, "lit: |\n    .a\n      | .b\nplain: .e\nfold: >\n  x\n  y\nquoted: 'a\n  b'\ntabs: |\n \t.c\n");
