@@ -46,7 +46,7 @@ struct fetch_request {
 
 enum fetch_end {
     FETCH_ANSWERED,                /* there is a status; whatever it is */
-    FETCH_NETWORK,                 /* could not connect, or the wire broke: perhaps the other side has acted all the same */
+    FETCH_NETWORK,                 /* could not connect, the wire broke, or the answer could not be kept: perhaps the other side has acted all the same */
     FETCH_TIMEOUT,
     FETCH_TOO_LARGE,
     FETCH_REFUSED,                 /* not sent: guarded address, bad URL, no fixture. Trying again cannot help */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 int fetch_spool_file(const char *dir)
@@ -354,6 +355,13 @@ static void explain(struct fetch_call *call, CURLcode code)
         problem_set(problem, "the call to %s failed: %s", name, call->error[0] ? call->error : curl_easy_strerror(code));
 }
 
+/* Nothing came that would need the disk, which may be full. */
+static int empty_file(void)
+{
+    int file = memfd_create("answer", MFD_CLOEXEC);
+    return file < 0 ? -errno : file;
+}
+
 bool fetch_easy_end(struct fetch_call *call, CURLcode code)
 {
     long status = status_of(call);
@@ -366,7 +374,7 @@ bool fetch_easy_end(struct fetch_call *call, CURLcode code)
     }
     if (call->redirects && is_redirect(status) && fetch_header(&(struct fetch_answer){.own = own}, "location").count)
         return follow(call, status);
-    if (call->spool && status / 100 == 2 && own->file < 0 && (own->file = fetch_spool_file(call->fetch->spool_dir)) < 0) {
+    if (call->spool && status / 100 == 2 && own->file < 0 && (own->file = empty_file()) < 0) {
         call->file_error = own->file;
         call->answer.end = FETCH_NETWORK;
         explain(call, CURLE_WRITE_ERROR);

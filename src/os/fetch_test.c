@@ -164,6 +164,23 @@ TEST(a_spooled_answer_is_a_file_without_a_name)
     close_all();
 }
 
+TEST(an_answer_without_a_body_needs_no_disk)
+{
+    open_all(&(struct fetch_options){.spool_dir = "/nowhere/at/all"});
+    call((struct fetch_request){.spool = true}, "/empty");
+    test_note("%s", got.problem);
+    CHECK_INT(got.end, FETCH_ANSWERED);
+    CHECK_INT(got.bytes, 0);
+    CHECK(got.file >= 0);
+    CHECK_INT(lseek(got.file, 0, SEEK_END), 0);
+    CHECK(fcntl(got.file, F_GETFD) & FD_CLOEXEC);
+    close(got.file);
+    call((struct fetch_request){.spool = true}, "/x");
+    CHECK_INT(got.end, FETCH_NETWORK);
+    CHECK(strstr(got.problem, "cannot be kept in /nowhere/at/all: No such file or directory"));
+    close_all();
+}
+
 TEST(how_long_to_wait_is_told_in_three_forms)
 {
     open_all(&(struct fetch_options){0});

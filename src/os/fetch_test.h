@@ -74,6 +74,8 @@ static inline bool answer(int fd, const char *path)
         send_many(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", 300000);
     } else if (!strncmp(path, "/error", 6)) {
         send_many(fd, "HTTP/1.1 500 Bad\r\nRetry-After: 7\r\nConnection: close\r\n\r\n", 100000);
+    } else if (!strncmp(path, "/empty", 6)) {
+        send_text(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     } else if (!strncmp(path, "/ms", 3)) {
         send_text(fd, "HTTP/1.1 429 Slow\r\nretry-after-ms: 250\r\nRetry-After: 9\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     } else if (!strncmp(path, "/date", 5)) {
