@@ -90,6 +90,20 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback)
     return json_object_is_type(value, json_type_boolean) ? json_object_get_boolean(value) : fallback;
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static struct bytes without_space(struct bytes text)
+{
+    while (text.count && is_space(*text.at))
+        text.at++, text.count--;
+    while (text.count && is_space(text.at[text.count - 1]))
+        text.count--;
+    return text;
+}
+
 /* The end of the value that starts at `i`. */
 static size_t value_end(struct bytes text, size_t i)
 {
@@ -147,6 +161,20 @@ bool json_member(struct bytes *rest, struct bytes *ret_key, struct bytes *ret_va
     rest->at += end;
     rest->count -= end;
     return true;
+}
+
+bool json_element(struct bytes *rest, struct bytes *ret_value)
+{
+    size_t i = 0, end;
+    while (i < rest->count && is_space(rest->at[i]))
+        i++;
+    if (i >= rest->count || (rest->at[i] != '[' && rest->at[i] != ','))      /* it opens the array, or parts the last element from this */
+        return false;
+    end = value_end(*rest, i + 1);
+    *ret_value = without_space((struct bytes){rest->at + i + 1, end - i - 1});
+    rest->at += end;
+    rest->count -= end;
+    return ret_value->count > 0;
 }
 
 static void comma(struct buf *buf)
@@ -276,17 +304,10 @@ void json_null(struct buf *buf)
     buf_text(buf, "null");
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 void json_raw(struct buf *buf, struct bytes json)
 {
-    while (json.count && is_space(json.at[json.count - 1]))      /* the last byte is what the next comma goes by */
-        json.count--;
     comma(buf);
-    buf_put(buf, json);
+    buf_put(buf, without_space(json));      /* the last byte is what the next comma goes by */
 }
 
 void json_tree(struct buf *buf, struct json_object *object)

@@ -29,6 +29,8 @@ bool json_get_bool(struct json_object *object, const char *key, bool fallback);
 struct bytes json_span(struct bytes object, const char *key);
 /* The same for all fields, one after the other: begin with *rest = the object. The key as it stands there, escapes and all. */
 bool json_member(struct bytes *rest, struct bytes *ret_key, struct bytes *ret_value);
+/* The same for the elements of an array: begin with *rest = the array. */
+bool json_element(struct bytes *rest, struct bytes *ret_value);
 
 void json_open(struct buf *buf, char bracket);       /* '{' or '[', with a comma before it if one is due */
 void json_close(struct buf *buf, char bracket);      /* '}' or ']' */
@@ -40,7 +42,7 @@ void json_int(struct buf *buf, int64_t value);
 void json_real(struct buf *buf, double value);               /* shortest of up to 15 digits; null for NaN and infinities */
 void json_flag(struct buf *buf, bool value);
 void json_null(struct buf *buf);
-void json_raw(struct buf *buf, struct bytes json);           /* splice ready JSON, without the space behind it */
+void json_raw(struct buf *buf, struct bytes json);           /* splice ready JSON, without the space around it */
 /* A key and its value at once. */
 void json_put_bytes(struct buf *buf, const char *key, struct bytes text);
 void json_put_text(struct buf *buf, const char *key, const char *text);

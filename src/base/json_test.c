@@ -106,6 +106,25 @@ TEST(all_fields_are_walked_without_parsing)
             CHECK(rest.count < cut);
 }
 
+TEST(all_elements_are_walked_without_parsing)
+{
+    static const char *const want[] = {"[1,[2]]", "\"]\\\",\"", "{\"a\":[3, 4]}", "-5", "[]", "null"};
+    struct bytes array = BYTES(" [ [1,[2]],\"]\\\",\",\n{\"a\":[3, 4]}\t, -5 , [],null\r\n] "), rest = array, value;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        CHECK(json_element(&rest, &value));
+        CHECK_BYTES(value, bytes_of(want[i]));
+    }
+    CHECK(!json_element(&rest, &value));
+    CHECK(!json_element(&rest, &value));
+    for (rest = BYTES("[]"); json_element(&rest, &value);)
+        CHECK(!"an element");
+    for (rest = BYTES("{\"a\":1}"); json_element(&rest, &value);)
+        CHECK(!"an element");
+    for (size_t cut = 0; cut < array.count; cut++)    /* damaged text never leads outside, and always to an end */
+        for (rest = (struct bytes){array.at, cut}; json_element(&rest, &value);)
+            CHECK(rest.count < cut && value.at >= array.at && value.at + value.count <= array.at + cut);
+}
+
 TEST(text_in_json_must_be_utf8_and_every_character_of_it_is_taken)
 {
     struct problem problem = {0};

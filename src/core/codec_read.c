@@ -55,34 +55,6 @@ static int get_created(const struct row *row, struct json_object *tree, struct e
     return get_sha(tree, "hash", &event->created.hash) ? bad(row, problem, "hash") : 0;
 }
 
-/* The raw text of the n-th element is found by walking the spans of the array in step with the parsed one. */
-static struct bytes next_element(struct bytes *array)
-{
-    size_t depth = 0, i = 0;
-    bool in_string = false;
-    for (; i < array->count; i++) {
-        char c = array->at[i];
-        if (in_string) {
-            i += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if (c == '}' || c == ']') {
-            depth -= depth > 0;    /* the text may be damaged */
-        } else if (c == ',' && !depth) {
-            break;
-        }
-    }
-    if (i > array->count)
-        i = array->count;
-    struct bytes element = {array->at, i};
-    size_t eaten = i < array->count ? i + 1 : i;
-    *array = (struct bytes){array->at + eaten, array->count - eaten};
-    return element;
-}
-
 static int get_spec(struct json_object *from, struct bytes text, struct item_spec *ret)
 {
     struct json_object *reject = json_get(from, "reject");
@@ -103,33 +75,28 @@ static int get_spec(struct json_object *from, struct bytes text, struct item_spe
 static int get_added(const struct row *row, struct json_object *tree, struct event *event, struct codec_arena *arena, struct problem *problem)
 {
     struct json_object *items = json_get(tree, "items");
-    struct bytes texts = json_span(row_body(row), "items");
+    struct bytes texts = json_span(row_body(row), "items"), text;
     event->added.first = json_get_int(tree, "first", -1);
-    if (!json_object_is_type(items, json_type_array) || texts.count < 2)
+    if (!json_object_is_type(items, json_type_array) || !bytes_start(texts, BYTES("[")))
         return bad(row, problem, "items");
     event->added.count = json_object_array_length(items);
     event->added.items = arena->items = mem_new(event->added.count * sizeof *arena->items);
-    texts = (struct bytes){texts.at + 1, texts.count - 2};
-    for (size_t i = 0; i < event->added.count; i++)
-        if (get_spec(json_object_array_get_idx(items, i), next_element(&texts), &arena->items[i]))
+    for (size_t i = 0; i < event->added.count; i++)      /* the text of each, in step with what was parsed */
+        if (!json_element(&texts, &text) || get_spec(json_object_array_get_idx(items, i), text, &arena->items[i]))
             return bad(row, problem, "items");
     return 0;
 }
 
 uint32_t *codec_places(const struct row *row, size_t count)
 {
-    struct bytes texts = json_span(row_body(row), "items");
-    if (texts.count < 2)
-        return NULL;
+    struct bytes texts = json_span(row_body(row), "items"), text;
     uint32_t *places = mem_new((count + 1) * sizeof *places);
-    texts = (struct bytes){texts.at + 1, texts.count - 2};
     for (size_t i = 0; i < count; i++) {
-        if (!texts.count) {
+        if (!json_element(&texts, &text)) {
             free(places);
             return NULL;
         }
-        places[i] = (uint32_t)(texts.at - row->body);
-        next_element(&texts);
+        places[i] = (uint32_t)(text.at - row->body);
     }
     places[count] = (uint32_t)(texts.at - row->body) + 1;    /* as if a comma stood behind the last one too */
     return places;

@@ -428,46 +428,20 @@ static size_t skip_space(struct bytes text, size_t at)
     return at;
 }
 
-/* The end of the value that begins at `at`; the text is known to be JSON. */
-static size_t skip_value(struct bytes text, size_t at)
-{
-    size_t depth = 0;
-    for (; at < text.count; at++) {
-        char c = text.at[at];
-        if (c == '"') {
-            for (at++; at < text.count && text.at[at] != '"'; at++)
-                at += text.at[at] == '\\';
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if ((c == '}' || c == ']' || c == ',') && !depth) {
-            break;
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-    }
-    return at;
-}
-
 static int find(struct scan *scan)
 {
-    struct bytes text = scan->text;
+    struct bytes text = scan->text, element;
     size_t room = 0, where = 0, at = skip_space(text, 0);
     if (text.count == 0 || json_grammar(text, JSON_DEPTH_MAX, &where) != JSON_GRAMMAR_GOOD)
         return problem_set(&scan->problem, "The records are not valid JSON at byte %zu.", where);
     if (text.at[at] != '[')
         return problem_set(&scan->problem, "A leg over records needs an array, and its input is none.");
-    for (at = skip_space(text, at + 1); at < text.count && text.at[at] != ']'; at = skip_space(text, at + (text.at[at] == ','))) {
-        size_t end = skip_value(text, at), last = end;
-        while (last > at && strchr(" \t\r\n", text.at[last - 1]))
-            last--;
+    while (json_element(&text, &element)) {
         if (scan->count == LIMIT_RECORDS)
             return problem_set(&scan->problem, "The input has more than the %d records that are taken.", LIMIT_RECORDS);
         if (scan->count == room)
             scan->found = mem_grow(scan->found, (room = room ? room * 2 : 32) * sizeof *scan->found);
-        scan->found[scan->count++] = (struct record){.input = {text.at + at, last - at}};
-        at = end;
-        if (at >= text.count)
-            break;
+        scan->found[scan->count++] = (struct record){.input = element};
     }
     return 0;
 }

@@ -96,43 +96,6 @@ static void over(struct remote_job *job)
     remote_job_end(job, &result);
 }
 
-/* One element after the other of an array that is known to be good JSON in one line. */
-static bool next_element(struct bytes *rest, struct bytes *ret)
-{
-    size_t at = 0, depth = 0;
-    bool quoted = false;
-    while (rest->count && (*rest->at == '[' || *rest->at == ',' || *rest->at == ' ')) {
-        bool opening = *rest->at == '[';
-        rest->at++;
-        rest->count--;
-        if (opening)
-            break;
-    }
-    for (; at < rest->count; at++) {
-        char byte = rest->at[at];
-        if (quoted) {
-            at += byte == '\\';
-            quoted = byte != '"';
-        } else if (byte == '"') {
-            quoted = true;
-        } else if (byte == '{' || byte == '[') {
-            depth++;
-        } else if (!depth && (byte == ',' || byte == ']')) {
-            break;
-        } else if (byte == '}' || byte == ']') {
-            depth--;
-        }
-    }
-    *ret = (struct bytes){rest->at, at};
-    rest->at += at;
-    rest->count -= at;
-    if (rest->count && *rest->at == ',') {     /* not with the next one: that may be an array itself */
-        rest->at++;
-        rest->count--;
-    }
-    return ret->count > 0;
-}
-
 /* Rows of one key stand together, and are kept together. */
 static void keep_rows(struct remote_job *job, struct bytes rows, const struct sha *keys, size_t count)
 {
@@ -140,11 +103,7 @@ static void keep_rows(struct remote_job *job, struct bytes rows, const struct sh
     BUF_OWNED struct buf group;
     struct bytes rest = rows, row, last = {0};
     buf_init(&group, LIMIT_BODY_BYTES);
-    if (rest.count && *rest.at == '[') {
-        rest.at++;
-        rest.count--;
-    }
-    for (size_t i = 0; i < count && next_element(&rest, &row); i++) {
+    for (size_t i = 0; i < count && json_element(&rest, &row); i++) {
         if (group.count && memcmp(&keys[i], &keys[i - 1], sizeof *keys) == 0) {
             if (!bytes_equal(row, last))       /* an input that was there twice */
                 json_raw(&group, row);

@@ -396,6 +396,13 @@ class RemoteJobs(unittest.TestCase):
         self.assertEqual(sorted(third, key=lambda row: row['url']), sorted(second, key=lambda row: row['url']))
         self.assertEqual(len(self.collector.calls), calls)
 
+    def test_rows_that_are_arrays_are_kept_whole(self):
+        self.begin(lambda snapshot: {'row': lambda snapshot, index, row: [row['url'], [index]]}, common={'cache': {'row_key': '.[0]', 'ttl_us': 3600000000}}, join=None)
+        first = self.run_job(3)
+        self.assertEqual(first, [[url, [index]] for index, url in enumerate(urls(3))])
+        self.assertEqual(sorted(self.run_job(3)), first)
+        self.check_once(1)
+
     def test_of_a_batch_that_is_known_in_part_the_rest_is_asked_for(self):
         """Batches are made of what is known or of what is not; one that was posted as it is may be both. A restart in between changes nothing."""
         self.begin(lambda snapshot: {'ready_s': 0.1 if snapshot.number == 1 else 1.5}, common={'cache': {'row_key': ROW_KEY, 'ttl_us': 3600000000}}, size=None)
