@@ -173,10 +173,8 @@ static bool is_duplicate(struct batches *batches, struct bytes key)
     if (!batches->dedupe)
         return false;
     memcpy(&hash, sha.at, sizeof hash);
-    if (map_get(&batches->seen, hash)) {
-        batches->duplicates++;
+    if (map_get(&batches->seen, hash))
         return true;
-    }
     map_set(&batches->seen, hash, batches);
     return false;
 }
@@ -396,11 +394,6 @@ void batches_flush(struct batches *batches, batches_fn *got, void *data)
 {
     batches->flushing = true;
     batches_feed(batches, NULL, 0, got, data);
-}
-
-int64_t batches_duplicates(const struct batches *batches)
-{
-    return batches->duplicates;
 }
 
 void batches_free(struct batches *batches)

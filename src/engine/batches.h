@@ -37,4 +37,3 @@ typedef void batches_fn(void *data, const struct item_spec *items, size_t count,
 void batches_feed(struct batches *batches, const struct item_spec *inputs, size_t count, batches_fn *got, void *data);
 /* No more inputs: what is left, a few thousand items at a time; none = that was all. */
 void batches_flush(struct batches *batches, batches_fn *got, void *data);
-int64_t batches_duplicates(const struct batches *batches);      /* inputs left out */

@@ -28,7 +28,7 @@ struct batches {
     char *stages, *file_stages;    /* owned: the task that tells inputs apart, or one that is a file; NULL = no program has to be asked */
     struct json_object *cache_stage;      /* the stage whose rows are cached, or NULL; borrowed from the pipeline */
     bool dedupe, grouped;
-    int64_t size, duplicates;
+    int64_t size;
     struct map seen;               /* first 8 bytes of a key's hash → &seen */
     struct map groups[2];          /* name → group: not known, known */
     struct list whole;             /* made: items to be told */

@@ -147,7 +147,6 @@ TEST(inputs_of_one_group_are_put_together_and_duplicates_left_out)
     flush();
     CHECK_INT(here.count, 3);
     CHECK(strstr(here.told, "|tok|[\"tok/b\"]\n") && strstr(here.told, "|gram|[\"gram/d\"]\n"));
-    CHECK_INT(batches_duplicates(here.batches), 1);
     CHECK_INT(here.answers, 1);
     end_batches();
 }

@@ -285,24 +285,15 @@ static int output_put(jv value, struct buf *ret, struct problem *problem)
     return ret->count == before + count ? 0 : -1;
 }
 
-/* Outputs one after the other, with commas between; `max` of them. The number of them, or -1. */
-static int outputs(struct expr *expr, int max, struct buf *ret, struct problem *problem)
+static int output(struct expr *expr, struct buf *ret, struct problem *problem)
 {
-    int count = 0;
-    while (count < max) {
-        jv value = jq_next(expr->jq);
-        if (!jv_is_valid(value))
-            return failure(value, problem) ? -1 : count;
-        if (count)
-            buf_byte(ret, ',');
-        if (output_put(value, ret, problem))
-            return -1;
-        count++;
-    }
-    return count;
+    jv value = jq_next(expr->jq);
+    if (jv_is_valid(value))
+        return output_put(value, ret, problem);
+    return failure(value, problem) ? -1 : EXPR_NOTHING;
 }
 
-static int run(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, int max, struct buf *ret, struct problem *problem)
+int expr_run(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, struct buf *ret, struct problem *problem)
 {
     jv world;
     struct watch_run watch;
@@ -312,29 +303,13 @@ static int run(struct expr *expr, struct bytes input, struct bytes variables, in
         limit_us = EXPR_TIME_US;
     jq_start(expr->jq, world, 0);
     watch_begin(&watch, expr->jq, limit_us);
-    int count = outputs(expr, max, ret, problem);
-    if (watch_end(&watch) && count < max) {
+    int answer = output(expr, ret, problem);
+    if (watch_end(&watch) && answer) {
         if (problem)
             *problem = (struct problem){0};
-        count = problem_set(problem, "the program took longer than its limit of %.3g s", (double)limit_us / 1e6);
+        answer = problem_set(problem, "the program took longer than its limit of %.3g s", (double)limit_us / 1e6);
     }
     /* What the program still holds would stay until its next run: a large input must not. */
     jq_start(expr->jq, jv_null(), 0);
-    return count;
-}
-
-int expr_run(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, struct buf *ret, struct problem *problem)
-{
-    int count = run(expr, input, variables, limit_us, 1, ret, problem);
-    return count < 0 ? -1 : count ? 0 : EXPR_NOTHING;
-}
-
-int expr_run_all(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, struct buf *ret, struct problem *problem)
-{
-    buf_byte(ret, '[');
-    if (run(expr, input, variables, limit_us, INT_MAX, ret, problem) < 0)
-        return -1;
-    if (!buf_byte(ret, ']'))
-        return problem_set(problem, "the output has more than the %zu bytes that there is room for", ret->max);
-    return 0;
+    return answer;
 }

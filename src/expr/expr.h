@@ -38,8 +38,6 @@ uint64_t expr_compiled(void);                       /* how often this process ha
  * limit_us   0 = EXPR_TIME_US */
 enum { EXPR_NOTHING = 1, EXPR_TIME_US = 1000000 };
 int expr_run(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, struct buf *ret, struct problem *problem);
-/* All outputs, as the elements of one JSON array. */
-int expr_run_all(struct expr *expr, struct bytes input, struct bytes variables, int64_t limit_us, struct buf *ret, struct problem *problem);
 
 /* The program that a template stands for. With `url`, what is interpolated is percent-encoded, but for a template that begins with \( : that one gives
  * the address itself. 0, or -1 and a problem (an interpolation that does not end). */

@@ -10,7 +10,7 @@
 
 /* ---- documents ---- */
 
-enum { FIRESTORE_DOC_BYTES = 1048576, FIRESTORE_COMMIT_WRITES = 500, FIRESTORE_COMMIT_BYTES = 8 * 1024 * 1024, FIRESTORE_DEPTH = 20 };
+enum { FIRESTORE_COMMIT_WRITES = 500, FIRESTORE_COMMIT_BYTES = 8 * 1024 * 1024, FIRESTORE_DEPTH = 20 };
 
 /* One document on its way: fields that are written; those that are not named stay as they are. */
 struct firestore_doc {

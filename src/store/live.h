@@ -203,7 +203,6 @@ void claim_step(struct live *live, int64_t item);      /* it waits for the resou
 void claim_fill(struct live *live, const struct held *held, uint32_t attempt, const struct fetched *fetched, struct claim *ret);
 struct held *held_get(struct live *live, int64_t item);
 void held_drop(struct live *live, int64_t item);       /* with what it has; harmless when there is none */
-void carry_set(struct live *live, int64_t item, uint64_t pos, struct row *row);
 void live_drop_work(struct live *live);           /* an ended job: naps, carries and chunks go */
 
 /* records.c */
