@@ -7,7 +7,8 @@
  *                                                         └── outcome ───┤           └── killed: deadline, stop, nonsense; or crashed
  *                                                         └── kept ◀── KEEPING (a long result becomes a blob, in the pool)
  *
- * What the crew is told to learn goes to all workers that are ready, and the latest of it (LIMIT_LESSONS) to each that becomes ready.
+ * What the crew is told to learn goes to all workers that are ready, and the latest of it (LIMIT_LESSONS) to each that becomes ready; not what would take
+ * more than a frame_offer() may, some 50 KB: its programs are compiled when a task comes with them, and workers_awaited() counts them.
  * A worker that ends for whatever reason is replaced. Each started task that is not stopped gets exactly one outcome that is not late.
  * Thread: loop, all of it. */
 #pragma once

@@ -100,6 +100,21 @@ TEST_SLOW(a_task_overtakes_what_is_to_be_learned)
     close_crew();
 }
 
+TEST_SLOW(what_is_too_long_to_be_told_ahead_is_counted_when_it_is_wanted)
+{
+    static char stages[56 * 1024];
+    snprintf(stages, sizeof stages, "[{\"stage\":\"jq\",\"with\":{\"program\":\"[1]%*s\"}}]", 52 * 1024, "");
+    open_crew(1, "jq", NULL);
+    UNTIL(seen.readies == 1);
+    learn(stages);
+    UNTIL(sleeps(workers_pid(seen.crew, 0)));
+    CHECK_INT(workers_awaited(seen.crew), 0);
+    start_jq(0, stages);
+    CHECK_TEXT(seen.value, "[1]");
+    CHECK_INT(workers_awaited(seen.crew), 1);
+    close_crew();
+}
+
 TEST_SLOW(lessons_are_bounded_and_never_in_the_way_of_a_task)
 {
     char lesson[20000];
