@@ -22,7 +22,7 @@
 #define LIMIT_WAL_PAGES 16384                      /* pages in the WAL beyond which a commit waits for readers so that it can begin anew */
 
 #define LIMIT_LOCK_US 500000LL                     /* how long a start waits for the end of the server before it, which may be letting go of its data */
-#define LIMIT_ROOM_US 200000LL                     /* between two looks whether a full disk has space again */
+#define LIMIT_ROOM_US 200000LL                     /* between two looks whether a full disk has space again, or the process descriptors */
 #define LIMIT_LIST_JOBS 1000                       /* jobs in one page of the list */
 #define LIMIT_KEY_BYTES 255                        /* bytes of an Idempotency-Key */
 #define LIMIT_KEY_US (24 * 3600 * 1000000LL)       /* how long such a key names its job: a day, as clients expect */

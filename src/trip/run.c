@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "os/file.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -82,6 +83,8 @@ void run_free(struct run *run)
     timer_stop(run->trip->trips->options.loop, &run->timer);
     stow_drop(run->stow);
     ask_drop(run->ask);
+    if (run->has_made)
+        blob_abandon(run->trip->trips->options.blobs, &run->made);
     drop_input(run);
     free(run);
 }
@@ -89,7 +92,7 @@ void run_free(struct run *run)
 bool run_rests(const struct run *run)
 {
     const struct step *step = run->step;
-    return !run->stow && !run->ask && (!step || (!step->ask && !step->call && !step->cache));
+    return !run->stow && !run->ask && !run->has_made && (!step || (!step->ask && !step->call && !step->cache));
 }
 
 void run_stop(struct run *run, bool for_good)
@@ -153,17 +156,31 @@ static void to_next(struct run *run, struct bytes value)
     timer_start(run->trip->trips->options.loop, &run->timer, 0, on_timer);
 }
 
-static void to_next_blob(struct run *run, const struct sha *sha)
+static void open_made(struct timer *timer)
 {
-    struct blobs *blobs = run->trip->trips->options.blobs;
-    int fd = blob_open(blobs, sha);
-    blob_abandon(blobs, sha);      /* an open file stays good */
+    struct run *run = TIMER_OF(timer, struct run, timer);
+    const struct trips_options *options = &run->trip->trips->options;
+    int fd = blob_open(options->blobs, &run->made);
+    if (file_scarce(fd)) {
+        timer_start(options->loop, &run->timer, LIMIT_ROOM_US, open_made);
+        return;
+    }
+    blob_abandon(options->blobs, &run->made);      /* an open file stays good */
+    run->has_made = false;
     if (fd < 0) {
         fail_run(run, "processing", "What a stage has made could not be read again.");
         return;
     }
     to_next(run, (struct bytes){"", 0});
     run->input_fd = fd;
+}
+
+/* Without a descriptor it waits for one: what was paid for is not made again. */
+static void to_next_blob(struct run *run, const struct sha *sha)
+{
+    run->made = *sha;
+    run->has_made = true;
+    open_made(&run->timer);
 }
 
 static void on_stowed(void *data, const struct outcome *outcome)

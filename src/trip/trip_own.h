@@ -84,6 +84,8 @@ struct run {
     struct used used;
     struct stow *stow;             /* its last value is on its way into a blob */
     struct ask *ask;               /* what its stage has made is put into its input */
+    bool has_made;                 /* what its stage has made is about to be opened for the next one: */
+    struct sha made;               /* … a blob, pinned */
     bool asked;                    /* a worker has been asked something for it */
     bool has_cache_key, from_cache;
     struct sha cache_key;

@@ -75,6 +75,56 @@ TEST_SLOW(rows_are_joined_to_all_inputs_or_to_none)
     bench_close();
 }
 
+/* The first question is answered with a long value, at a moment without descriptors. */
+static struct { struct timer timer; struct token token; bool told; } large;
+
+static void tell_large(struct timer *timer)
+{
+    char text[160], hex[SHA_HEX_SIZE];
+    struct sha sha;
+    CHECK_INT(blob_put(bench.blobs, BYTES("[1,2,3,4]"), &sha), 0);
+    sha_hex(&sha, hex);
+    snprintf(text, sizeof text, "{\"blob\":\"%s\",\"bytes\":9,\"type\":\"application/json\"}", hex);
+    no_descriptors();
+    bench.thinker.crew.client.outcome(bench.thinker.crew.client.data, large.token, &(struct outcome){.value = bytes_of(text), .blob = &sha}, false);
+    large.told = true;
+}
+
+static void think_at_length(struct crew *crew, const struct task *task)
+{
+    if (large.told) {
+        think(crew, task);
+        return;
+    }
+    large.token = task->token;
+    timer_start(bench.loop, &large.timer, 0, tell_large);
+}
+
+TEST_SLOW(what_a_stage_has_made_waits_for_a_descriptor)
+{
+    static const struct crew_ops ops = {.slots_free = thinker_free, .start = think_at_length, .stop = thinker_stop};
+    bench_open("\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".\"}},{\"stage\":\"jq\",\"with\":{\"program\":\"length\"}}]", far_side);
+    for (int again = 0; again < 2; again++) {
+        large.told = false;
+        bench.thinker.crew.ops = &ops;
+        begin(again, "1");
+        while (!large.told)
+            loop_turn(bench.loop, true);
+        CHECK_INT(bench.outcomes, 0);
+        CHECK(!bench.crew->ops->rests(bench.crew, (struct token){.job = 7, .item = again, .attempt = 1, .holder = 1}));
+        descriptors_again();
+        if (!again)      /* its blob is not left behind */
+            bench.crew->ops->stop(bench.crew, (struct token){.job = 7, .item = again, .attempt = 1, .holder = 1}, true);
+    }
+    until(&bench.outcomes, 1);
+    test_note("%s", bench.error);
+    CHECK_INT(bench.verdict, VERDICT_DONE);
+    CHECK_TEXT(bench.value, "4");
+    struct sha sha = sha_of(BYTES("[1,2,3,4]"));
+    CHECK_INT(blob_remove(bench.blobs, &sha), 0);
+    bench_close();
+}
+
 static int hold_up(void *data)
 {
     char byte;
