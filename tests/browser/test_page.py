@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import unittest
 
 import browser as driver

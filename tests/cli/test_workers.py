@@ -3,7 +3,7 @@ import os
 import signal
 import unittest
 
-from runs import DONE, FAILED, RETRY, STARTED, Case, until
+from runs import DONE, FAILED, RETRY, Case, only_root_may_look, until
 
 
 class Killed(Case):
@@ -44,6 +44,7 @@ class Killed(Case):
         self.assertIn('SIGKILL', failed[0]['error'])
         self.assertEqual(sorted(line['index'] for line in lines), [0, 1, 2, 3])
 
+    @only_root_may_look
     def test_idle_workers_are_replaced(self):
         """Killed while the only item waits for its next attempt, or between items: no item pays for it."""
         run = self.start('noop', '--data', 'data', '--workers', '3', self.item('long', sleep_ms=500), *self.items(4))

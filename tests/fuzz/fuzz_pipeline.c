@@ -7,7 +7,6 @@
 #include "core/pipeline.h"
 #include "engine/terms.h"
 
-
 static void check_mistakes(struct mistakes *mistakes)
 {
     struct buf told BUF_OWNED;

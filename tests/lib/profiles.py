@@ -9,7 +9,6 @@ import zlib
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'server'))
 import llm_double  # noqa: E402
-from collector import Collector  # noqa: E402
 
 EXAMPLES = os.path.join(ROOT, 'examples')
 KEYS = {'BRIGHTDATA_API_KEY': 'collector-canary-19ab', 'OPENAI_API_KEY': 'model-canary-77f3'}
@@ -42,11 +41,6 @@ def url_of(number, platform='instagram', word='maker'):
 
 def name_of(url):
     return url.rstrip('/').rsplit('/', 1)[-1].lstrip('@')
-
-
-def one_form(url):
-    """What the pipeline's key makes of it."""
-    return url.lower().rstrip('/').replace('//www.', '//')
 
 
 def profile(_, index, row):

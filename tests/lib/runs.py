@@ -23,13 +23,21 @@ def environment(**more):
     return env
 
 
+only_root_may_look = unittest.skipIf(os.geteuid() != 0, 'only root may look into a process that has shut itself')
+
+
+def stat_of(pid):
+    """What /proc tells of a process behind its name: its state (S: it waits), its parent …"""
+    with open(f'/proc/{pid}/stat') as file:
+        return file.read().rpartition(')')[2].split()
+
+
 def processes():
     """(pid, parent, state) of every process."""
     for name in os.listdir('/proc'):
         if name.isdigit():
             try:
-                with open(f'/proc/{name}/stat') as file:
-                    fields = file.read().rpartition(')')[2].split()
+                fields = stat_of(name)
             except OSError:
                 continue
             yield int(name), int(fields[1]), fields[0]

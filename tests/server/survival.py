@@ -74,9 +74,6 @@ class Mortal(Rivulet):
         with open(f'/proc/{self.process.pid}/status', encoding='ascii') as file:
             return next(int(line.split()[1]) for line in file if line.startswith(name + ':'))
 
-    def descriptors(self):
-        return len(os.listdir(f'/proc/{self.process.pid}/fd'))
-
     def workers(self):
         return workers_of(self.process.pid)
 

@@ -10,7 +10,7 @@ import subprocess
 import unittest
 
 from rivulet_server import PROGRAM, Rivulet, form, image, BOUNDARY
-from runs import until
+from runs import children_of, until
 
 TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 REQUESTS, PATH = 3500, '/' + 'x' * 190
@@ -106,13 +106,9 @@ class Health(Case):
 
         def kill_workers():
             """Again and again, for they are replaced; later ones only after a pause."""
-            found = []
-            for task in os.listdir(f'/proc/{server.process.pid}/task'):
-                with open(f'/proc/{server.process.pid}/task/{task}/children', encoding='ascii') as file:
-                    found += file.read().split()
-            for child in found:
+            for child in children_of(server.process.pid):
                 try:
-                    os.kill(int(child), signal.SIGKILL)
+                    os.kill(child, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
             answer = server.get('/readyz')

@@ -15,7 +15,7 @@ import profiles  # noqa: E402
 from collector import Collector  # noqa: E402
 from llm_double import Model  # noqa: E402
 from profiles import url_of  # noqa: E402
-from runs import children_of  # noqa: E402
+from runs import children_of, stat_of  # noqa: E402
 from survival import Follower, Mortal, check_server, replay  # noqa: E402
 
 EVERY_S = 0.1
@@ -25,12 +25,6 @@ WAITING = 6
 
 def batch(platform, first, count, word='maker'):
     return [url_of(number, platform, word) for number in range(first, first + count)]
-
-
-def state_of(pid):
-    """'S': it waits."""
-    with open(f'/proc/{pid}/stat', encoding='ascii') as file:
-        return file.read().rpartition(')')[2].split()[0]
 
 
 class Watcher(threading.Thread):
@@ -126,14 +120,13 @@ class Profiles(unittest.TestCase):
 
     def awaited(self):
         """Programs that work has had to wait for so far."""
-        lines = self.server.get('/metrics').body().decode().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith('rivulet_programs_awaited_total ')))
+        return self.server.number('rivulet_programs_awaited_total')
 
     def wait_for_idle_workers(self):
-        """Until each sleeps, several times in a row: what there was to learn is learned."""
-        quiet, until = 0, time.monotonic() + 50
+        """Until each sleeps, and the server too, several times in a row: what there was to learn is learned."""
+        pid, quiet, until = self.server.process.pid, 0, time.monotonic() + 50
         while quiet < 20 and time.monotonic() < until:
-            quiet = quiet + 1 if all(state_of(pid) == 'S' for pid in children_of(self.server.process.pid)) else 0
+            quiet = quiet + 1 if all(stat_of(one)[0] == 'S' for one in [pid, *children_of(pid)]) else 0
             time.sleep(0.01)
         self.assertEqual(quiet, 20, 'workers are never idle')
 

@@ -170,15 +170,8 @@ class Crowds(unittest.TestCase):
         raw.sendall(f'GET /v1/jobs/{job}/events?face=seed HTTP/1.{minor}\r\nHost: localhost\r\nConnection: close\r\n\r\n'.encode())
         return raw
 
-    def sockets(self):
-        """How many the server has; files come and go."""
-        count, folder = 0, f'/proc/{self.server.process.pid}/fd'
-        for name in os.listdir(folder):
-            try:
-                count += os.readlink(os.path.join(folder, name)).startswith('socket:')
-            except FileNotFoundError:
-                pass
-        return count
+    def connections(self):
+        return self.server.number('rivulet_http_connections')
 
     @staticmethod
     def content(raw):
@@ -216,15 +209,15 @@ class Crowds(unittest.TestCase):
     def test_the_server_notices_at_once_that_an_idle_reader_has_gone(self):
         live = self.server.post('/process-batch-fast', [image(sleep_ms=3000)])
         live.until('progress')
-        before = self.sockets()
+        before = self.connections()
         readers = [self.open_raw(live.job) for _ in range(30)]
         for raw in readers:
             raw.recv(65536)
-        self.assertEqual(self.sockets(), before + 30)
+        self.assertEqual(self.connections(), before + 30)
         began = time.monotonic()
         for raw in readers:
             raw.close()
-        while self.sockets() > before:
+        while self.connections() > before:
             self.assertLess(time.monotonic() - began, 1)
         live.frames()
 

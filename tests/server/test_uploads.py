@@ -8,6 +8,7 @@ import threading
 import unittest
 
 from rivulet_server import BOUNDARY, Rivulet, form, image
+from runs import until
 
 MIB = 1 << 20
 FILES, FILE_BYTES = int(os.environ.get('UPLOAD_FILES', 25)), int(os.environ.get('UPLOAD_MB', 8)) * MIB
@@ -145,14 +146,12 @@ class Uploads(unittest.TestCase):
         self.assertIn('易.jpg'.encode(), answer)
 
     def test_uploads_that_stop_in_the_middle_leave_nothing_open(self):
-        folder = f'/proc/{self.server.process.pid}/fd'
-        before = len(os.listdir(folder))
+        before = self.server.descriptors()
         senders = [Sender(self.server, '/process-batch') for _ in range(30)]
         for number, sender in enumerate(senders):
             for piece in list(part('a.jpg', MIB, number))[:-3]:
                 sender.send(piece)
         for sender in senders:
             sender.sock.close()
-        while len(os.listdir(folder)) > before + 2:     # the test's own deadline ends a wait that is in vain
-            self.server.get('/health').body()
+        until(lambda: self.server.descriptors() <= before + 2)
         self.assertEqual(self.server.post('/process-batch', [image()]).json()['successful'], 1)

@@ -11,19 +11,20 @@ import time
 from injection import Faulty, Witness, image
 from runs import until
 from scorecard import Scorecard
-from survival import DONE, FAILED, LOST, Follower
+from survival import DONE, FAILED, Follower
 
 HOUR, DAY = 3600, 86400
+SLACK_S, SLACK_QUICK_S = 4, 60        # a check may run on a machine that is busy; what waited for the clock would wait for an hour
 JUMPS = (HOUR, -HOUR, 1, -1, DAY, -DAY, 30 * DAY, 2 * HOUR, -2 * HOUR)
 BACKOFF = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], 'timeout_s': 1, 'attempts': 2, 'backoff_ms': [400, 400], 'jitter': False}]}
 
 
-def jobs_under_jumps(card, chance, rounds):
+def jobs_under_jumps(card, chance, rounds, slack):
     """Jobs run, the clock jumps all the while. Who started twice, and how long it took."""
     server, witness, followers = Faulty(BACKOFF, MAX_WORKERS=2, RIVULET_RETENTION='400d'), Witness(), []
     wanted, storms, jumps, wrong = {}, 0, 0, 0
     began = time.monotonic()
-    for turn in range(rounds):
+    for _ in range(rounds):
         files = [image(f'{n}.jpg', sleep_ms=chance.randint(5, 40), result={'said': n}) for n in range(10)]
         files += [image('x.jpg', fail='no'), image('y.jpg', retry='again'), image('z.jpg', hang=True)]
         stream = server.post('/process-batch-stream', files)
@@ -47,12 +48,12 @@ def jobs_under_jumps(card, chance, rounds):
     card.row('jumps of the clock, by seconds to 30 days', jumps)
     card.row('items started more often than they should be', storms, f'of {13 * rounds}', bar=0)
     card.row('outcomes or readers that a jump changed', wrong, bar=0)
-    card.row('seconds of a job with two deadlines of 1 s and a pause', seconds, 's', bar='2.2 … 6', good=2.2 <= seconds <= 6 or (seconds < 12 and rounds == 1))
+    card.row('seconds of a job with two deadlines of 1 s and a pause', seconds, 's', bar=f'2.2 … {2.2 + slack}', good=2.2 <= seconds <= 2.2 + slack)
     card.row('breaches of the log', len(witness.wrong), bar=0)
     server.drop()
 
 
-def waits_over_a_restart(card, chance):
+def waits_over_a_restart(card, slack):
     """An item rests when the server dies, and the next life finds another time of day. The rest is never longer than it was."""
     longest = 0
     for jump in (-DAY, -HOUR, HOUR):
@@ -66,7 +67,7 @@ def waits_over_a_restart(card, chance):
         server.wait_for(job, 'error', 'completed')
         longest = max(longest, time.monotonic() - began)
         server.drop()
-    card.row('longest end of a rest of 0.4 s over a restart and a jump', longest, 's', bar='10', good=longest < 10)
+    card.row('longest end of a rest of 0.4 s over a restart and a jump', longest, 's', bar=0.4 + slack)
 
 
 def words_by_the_clock(card):
@@ -93,8 +94,9 @@ def main():
     card = Scorecard('clock', __doc__)
     options = card.begin()
     chance = random.Random(options.seed)
-    jobs_under_jumps(card, chance, 1 if options.quick else 25)
-    waits_over_a_restart(card, chance)
+    slack = SLACK_QUICK_S if options.quick else SLACK_S
+    jobs_under_jumps(card, chance, 1 if options.quick else 25, slack)
+    waits_over_a_restart(card, slack)
     words_by_the_clock(card)
     return card.end()
 

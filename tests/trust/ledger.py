@@ -388,7 +388,7 @@ class Ledger:
     def doubled_jobs(self, ids):
         """Jobs that were taken in whole with the same first name, which no two batches share."""
         names = collections.Counter()
-        for job, events in ids.items():
+        for events in ids.values():
             created = json.loads(events[0][7])
             cut = events[-1][4] == ENDED and json.loads(events[-1][7]).get('status') == 'cancelled'
             if created.get('retry_of') or cut:
@@ -397,7 +397,7 @@ class Ledger:
             value = json.dumps(added['items'][0].get('value'), sort_keys=True) if added else ''
             if '"of": ' in value:
                 names[value] += 1
-        return sum(count > 1 for name, count in names.items())
+        return sum(count > 1 for count in names.values())
 
     def changed(self, card):
         found, replays = 0, {}

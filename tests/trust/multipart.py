@@ -41,7 +41,7 @@ def content(chance, boundary, room):
     return out[:room].replace(b'\r\n--' + boundary, b'')
 
 
-def head(chance, index):
+def head(chance):
     lines = [f'Content-Disposition: form-data; name={quoted(chance, chance.choice(["files", "file", "params", "a[]", "x y"]))}']
     if chance.randrange(3):
         lines[0] += f'; filename={quoted(chance, chance.choice(NAMES))}'
@@ -72,12 +72,12 @@ def spoil(chance, form):
     return form
 
 
-def make(chance, index, room):
+def make(chance, room):
     boundary = chance.choice(BOUNDARIES).encode()
     form = chance.choice([b'', b'', b'', b'a preamble\r\n', b'\r\n'])
     parts = chance.choice([0, 1, 1, 2, 3, 6, 19])
-    for part in range(parts):
-        form += b'--' + boundary + (b' \t' if not chance.randrange(10) else b'') + b'\r\n' + head(chance, part) + b'\r\n\r\n'
+    for _ in range(parts):
+        form += b'--' + boundary + (b' \t' if not chance.randrange(10) else b'') + b'\r\n' + head(chance) + b'\r\n\r\n'
         form += content(chance, boundary, chance.choice([0, 1, 2, chance.randrange(max(1, room // parts // 2 + 1))])) + b'\r\n'
     form += b'--' + boundary + b'--' + chance.choice([b'', b'\r\n', b'\r\nan epilogue\r\n--' + boundary + b'\r\n'])
     return boundary + b'\n' + spoil(chance, form)
@@ -93,7 +93,7 @@ def main():
         for index in range(count):
             paths.append(os.path.join(folder, f'form-{index}'))
             with open(paths[-1], 'wb') as file:
-                file.write(make(chance, index, room))
+                file.write(make(chance, room))
         done = subprocess.run([SPLIT, *paths], text=True, errors='replace', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     told = re.search(r'(\d+) readings\n(\d+) passed, (\d+) failed\s*$', done.stdout)
     if done.returncode or not told:

@@ -6,37 +6,21 @@ Usage: tests/trust/repair.py [--quick] [--seed N]
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 
-from scorecard import BUILD, ROOT, Scorecard
+from scorecard import Scorecard
+from logs import CACHES, base_of, caches
+from rivulet_server import PROGRAM, Rivulet, image
 
-sys.path[:0] = [os.path.join(ROOT, 'tests', 'server')]
-from rivulet_server import Rivulet, image  # noqa: E402
-
-PROGRAM = os.path.join(BUILD, 'rivulet')
-CACHES = ('job', 'place', 'cell', 'blob_use', 'mark', 'idem')
 DAMAGES, DAMAGES_QUICK, BACKUPS, BACKUPS_QUICK = 300, 8, 20, 1
 CLIENTS = 3
 
 
 def command(*words):
     return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=120)
-
-
-def open_base(folder):
-    return sqlite3.connect(os.path.join(folder, 'log.db'), isolation_level=None)
-
-
-def caches(folder):
-    base = open_base(folder)
-    try:
-        return {table: sorted(base.execute(f'SELECT * FROM {table}').fetchall(), key=repr) for table in CACHES}
-    finally:
-        base.close()
 
 
 def damage_one(base, chance):
@@ -73,7 +57,7 @@ def damage(card, folder, chance, times):
     command('check', '--data', folder, '--rebuild')
     whole, untold, unmended = caches(folder), 0, 0
     for _ in range(times):
-        base = open_base(folder)
+        base = base_of(folder)
         words = [damage_one(base, chance) for _ in range(chance.choice((1, 1, 3)))]
         base.close()
         changed = caches(folder) != whole
@@ -138,7 +122,7 @@ def back_up(card, server, times):
             unclean += 1
             card.note(made.stderr + told.stdout[-600:])
             continue
-        base = open_base(to)
+        base = base_of(to)
         missing += len(set(kept) - {row[0] for row in base.execute('SELECT id FROM job WHERE state=2')})
         base.close()
         shutil.rmtree(to)

@@ -23,6 +23,7 @@ from scorecard import BUILD, ROOT, Scorecard
 sys.path.insert(0, os.path.join(ROOT, 'tests', 'worker'))
 import test_sandbox                               # noqa: E402
 import rivulet_server                             # noqa: E402
+from runs import children_of, stat_of             # noqa: E402
 
 TRYING = os.path.join(BUILD, 'tests', 'test-worker')
 SERVER = os.path.join(BUILD, 'tests', 'rivulet-try')
@@ -131,8 +132,8 @@ def try_free(order):
 
 
 def part_attempts(card, world, kinds, called):
-    undone, total, by_signal, unfair = [], 0, 0, []
-    for name, order, possible in world.orders(world.sibling.pid):
+    undone, total, by_signal = [], 0, 0
+    for name, order, _ in world.orders(world.sibling.pid):
         total += 1
         result = try_locked(order, kinds)
         by_signal += result == -signal.SIGSYS
@@ -140,7 +141,7 @@ def part_attempts(card, world, kinds, called):
             undone.append(f'{name}: {result}')
     card.note(f'{by_signal} of them by the end of the worker (SIGSYS), the others by an error')
     card.row(f'forbidden things that {called} workers could do', len(undone), f'of {total}', bar=0)
-    for line in undone + unfair:
+    for line in undone:
         card.note(line)
 
 
@@ -183,7 +184,7 @@ class Watched:
 
     def look(self):
         while not self.over.wait(0.02):
-            for each in all_below(self.pid):
+            for each in children_of(self.pid):
                 try:
                     with open(f'/proc/{each}/status', encoding='ascii') as file:
                         self.most = max([self.most] + [int(line.split()[1]) for line in file if line.startswith('VmHWM')])
@@ -196,28 +197,16 @@ class Watched:
         return self.most
 
 
-def all_below(pid):
-    """Children of all its threads: workers are started by threads of a pool."""
-    found = []
-    for task in os.listdir(f'/proc/{pid}/task') if os.path.exists(f'/proc/{pid}/task') else ():
-        try:
-            with open(f'/proc/{pid}/task/{task}/children', encoding='ascii') as file:
-                found += [int(each) for each in file.read().split()]
-        except OSError:
-            pass
-    return found
-
-
 TRY_PIPELINE = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['try'], 'timeout_s': 1, 'attempts': 2, 'backoff_ms': [10, 20]}]}
+
+
+class Trying(rivulet_server.Rivulet):
+    program = SERVER
 
 
 def part_server(card, world):
     """All of it once more as the items of jobs. The program is the real one with one stage more, in the server and in its workers."""
-    rivulet_server.PROGRAM, program = SERVER, rivulet_server.PROGRAM
-    try:
-        server = rivulet_server.Rivulet(pipeline=TRY_PIPELINE, MAX_BATCH_SIZE=200)
-    finally:
-        rivulet_server.PROGRAM = program
+    server = Trying(TRY_PIPELINE, MAX_BATCH_SIZE=200)
     try:
         pid = server.process.pid
         log = os.path.join(server.dir, 'log.db')
@@ -226,12 +215,9 @@ def part_server(card, world):
                    ('unlink the log', {'try': 'unlink', 'path': log}), ('abort', {'try': 'abort'}), ('endless loop', {'try': 'endless'})]
         files = [rivulet_server.image(f'{n}.jpg', content=json.dumps(order).encode()) for n, (_, order) in enumerate(orders)]
         answer = server.post('/v1/jobs?pipeline=decklists', files)
-        document = server.wait_for(answer.json()['id'], 'completed', 'failed', 'completed_with_errors', 'partial')
+        document = server.wait_for(answer.json()['id'], 'completed', 'error')
         items = [json.loads(line) for line in server.get(f'/v1/jobs/{document["id"]}/results').body().splitlines()]
-        done = {}
-        for item in items:
-            place = item.get('index', item.get('item'))
-            done[place] = item
+        done = {item['index']: item for item in items}
         could = [orders[place][0] for place, item in done.items() if (item.get('decklist') or {}).get('errno') == 0]
         told = sum('errno' in (item.get('decklist') or {}) for item in done.values())
         card.row('items of attackers that had an end', len(done), f'of {len(orders)}', good=len(done) == len(orders))
@@ -239,22 +225,12 @@ def part_server(card, world):
         card.row('of them with success', len(could), '', bar=0, good=not could and told > 0)
         for name in could:
             card.note(name)
-        card.row('the server lives', *yes(server.process.poll() is None and server.get('/health').status == 200))
+        card.holds('the server lives', server.process.poll() is None and server.get('/health').status == 200)
         with open(log, 'rb') as file:
-            card.row('its log is there', *yes(file.read(15) == b'SQLite format 3'))
-        card.row('a sibling that was to be stopped runs', *yes(state_of(world.sibling.pid) in 'SR'))
+            card.holds('its log is there', file.read(15) == b'SQLite format 3')
+        card.holds('a sibling that was to be stopped runs', stat_of(world.sibling.pid)[0] in 'SR')
     finally:
         server.close()
-
-
-def yes(held):
-    """Value, unit, bar and verdict of a row."""
-    return ('yes' if held else 'no'), '', None, held
-
-
-def state_of(pid):
-    with open(f'/proc/{pid}/stat', encoding='ascii') as file:
-        return file.read().rsplit(')', 1)[1].split()[0]
 
 
 # ---- bombs ----

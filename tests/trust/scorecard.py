@@ -41,6 +41,10 @@ class Scorecard:
         print(f'trust: {what} = {words}{" " + unit if unit else ""}{verdict}', flush=True)
         return good is not False
 
+    def holds(self, what, good):
+        """A row that says yes or no, and should say yes."""
+        return self.row(what, 'yes' if good else 'no', bar='yes', good=good)
+
     def note(self, text):
         print(f'       {text}', flush=True)
 

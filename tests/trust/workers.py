@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import random
-import re
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ from runs import children_of
 from survival import DONE, FAILED, RETRY, STARTED
 
 FAULTS, FAULTS_QUICK = 1000, 40
-ATTEMPTS, POISON_ATTEMPTS = 12, 4
+ATTEMPTS, POISON_ATTEMPTS, LATE_TRIES = 12, 4, 20
 TERMS = {'timeout_s': 1, 'attempts': ATTEMPTS, 'backoff_ms': [5, 20]}
 FIRST = {'name': 'decklists', 'result_key': 'decklist', 'legs': [{'stages': ['noop'], **TERMS}]}
 COMMON = f'timeout: 1s, retry: {{ attempts: {ATTEMPTS}, backoff: 5ms..20ms }}'
@@ -146,9 +145,9 @@ def poison(server, chance, count):
     return over, wrong
 
 
-def metric(server, name):
-    text = server.get('/metrics').body().decode()
-    return int(re.search(rf'^{re.escape(name)} (\d+)$', text, re.M).group(1))
+def late_outcomes(server):
+    """(refused, taken)"""
+    return [server.number(f'rivulet_late_outcomes_total{{outcome="{one}"}}') for one in ('refused', 'taken')]
 
 
 def main():
@@ -164,6 +163,10 @@ def main():
         while faults.total() < wanted:
             time.sleep(faults.chance.uniform(0, 0.2))
             faults.hit()
+        for _ in range(LATE_TRIES):      # of the few of a check none may have come late
+            if any(late_outcomes(server)):
+                break
+            faults.be_late()
         if edge:
             edge.over = True
             edge.join()
@@ -175,7 +178,7 @@ def main():
         retries = server.rows(f'SELECT body FROM event WHERE kind = {RETRY}')
         card.row('    attempts that a crash ended', sum('"error_type":"crash"' in body for body, in retries))
         card.row('    attempts that a deadline ended', sum('"error_type":"timeout"' in body for body, in retries))
-        refused, taken = (metric(server, f'rivulet_late_outcomes_total{{outcome="{one}"}}') for one in ('refused', 'taken'))
+        refused, taken = late_outcomes(server)
         card.row('late outcomes that were drained from the workers\' sockets and offered', refused + taken, bar='> 0', good=refused + taken > 0)
         card.row('    of them refused, and counted in /metrics', refused, good=not taken)
         card.row('poison items that were started other than their attempts', over, bar=0)

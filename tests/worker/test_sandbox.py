@@ -14,6 +14,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'lib'))      # it also runs by itself, as a parent
 import sanitized  # noqa: E402
+from runs import only_root_may_look  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = os.path.join(os.environ.get('RIVULET_BUILD', os.path.join(ROOT, 'build')), 'rivulet')
@@ -227,6 +228,7 @@ class Held(unittest.TestCase):
         self.assertEqual(self.worker.status('NoNewPrivs'), '1')
         self.assertEqual(os.getpriority(os.PRIO_PROCESS, self.worker.pid) - os.getpriority(os.PRIO_PROCESS, 0), 5)
 
+    @only_root_may_look
     def test_it_has_no_network_where_an_own_one_is_permitted(self):
         self.worker.init('noop')
         permitted = subprocess.run(['unshare', '--net', 'true'], stderr=subprocess.DEVNULL).returncode == 0 or \
@@ -237,6 +239,7 @@ class Held(unittest.TestCase):
             self.assertEqual(len(self.worker.proc('net/tcp').splitlines()), 1)
             self.assertNotIn('eth', self.worker.proc('net/dev'))
 
+    @only_root_may_look
     def test_no_task_leaves_a_descriptor_behind(self):
         self.worker.init('noop')
         for _ in range(50):
