@@ -8,7 +8,7 @@ import unittest
 import browser as driver
 from rivulet_server import PROGRAM, Rivulet
 
-ORDERS = [{'sleep_ms': 4500, 'fail': 'slow'}, {'sleep_ms': 1000, 'fail': 'quick'}] + [{'sleep_ms': 100, 'result': n} for n in range(4)]
+ORDERS = [{'sleep_ms': 8000, 'fail': 'slow'}, {'sleep_ms': 1000, 'fail': 'quick'}] + [{'sleep_ms': 100, 'result': n} for n in range(4)]
 SHOWN = '''({cards: [...document.querySelectorAll(".card")].map((card) => card.innerText), failed: [...document.querySelectorAll("#failed li p")].map((p) => p.innerText),
   count: document.getElementById("count").textContent, status: document.getElementById("status").textContent, summary: document.getElementById("summary").innerText})'''
 
@@ -25,6 +25,7 @@ class Restored(unittest.TestCase):
         server = Rivulet(RIVULET_HEARTBEAT_S=1, MAX_WORKERS=2)
         self.addCleanup(server.close)
         port, earlier = server.port, os.path.join(server.top, 'earlier')
+        tab.go(f'http://127.0.0.1:{port}/')         # so that the page comes quickly when there is a job
         job = server.ask('POST', '/v1/jobs?pipeline=noop&in_flight=2', '\n'.join(json.dumps({'noop': order}) for order in ORDERS).encode(),
                          {'Content-Type': 'application/x-ndjson'}).json()['id']
         subprocess.run([PROGRAM, 'backup', '--data', server.dir, earlier], check=True, capture_output=True, timeout=30)

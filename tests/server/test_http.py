@@ -10,6 +10,8 @@ import threading
 import time
 import unittest
 
+ALONE = 'the server of these tests has limits of 0.3 s'
+
 BUILD = os.environ.get('RIVULET_BUILD', os.path.join(os.path.dirname(__file__), '..', '..', 'build'))
 PROGRAM = os.path.join(BUILD, 'tests', 'server', 'http_echo')
 

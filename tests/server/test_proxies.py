@@ -10,6 +10,8 @@ import unittest
 from proxies import KINDS, missing
 from rivulet_server import BOUNDARY, Rivulet, form, item
 
+ALONE = 'an event passes a proxy within 0.1 s'
+
 FIRST_BYTE_S = 0.1
 SILENCE_S = 3
 KEY = 'a-key-for-a-test-of-proxies'

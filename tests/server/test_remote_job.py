@@ -12,6 +12,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from collector import Collector  # noqa: E402
 from rivulet_server import Rivulet  # noqa: E402
 
+ALONE = 'between two polls there is a bar of 0.15 s'
+
 EVERY_S = 0.1
 GATHER = [{'stages': [{'stage': 'split', 'with': {'program': '.[]'}}]}, None, {'stages': [{'stage': 'gather', 'with': {}}]}]
 ROW_KEY = '.input.url // .url'

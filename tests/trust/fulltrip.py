@@ -304,8 +304,8 @@ def sweep(card, witness, kind, chance, quick):
         server.stop()
     server.close()
     scenario.close()
-    card.row(f'{name}: times the disk was full', runs)
-    card.row(f'{name}: writes that did a part', pieces)
+    card.row(f'{name}: times the disk was full', runs, bar='1 at least', good=runs > 0)
+    card.row(f'{name}: writes that did a part', pieces, bar='1 at least', good=pieces > 0)
     return again
 
 

@@ -16,7 +16,7 @@ from ledger import LEGS, RECORDS, Ledger, Server
 from survival import STARTED
 
 RESTARTS, RESTARTS_QUICK = 50, 5
-END_MAX_S = 5.0                    # of one that has calls under way; workers' items are short here
+END_MAX_S, END_MAX_QUICK_S = 5.0, 15.0      # of one that has calls under way; workers' items are short here. A check may run on a machine that is busy
 HANGING = 200                      # calls that no one answers
 CALLS = '''pipeline: calls
 version: 1
@@ -116,7 +116,7 @@ def main():
         ledger.close_books()
         card.row(f'SIGTERM and a new start under load (seed {options.seed})', restarts, bar=restarts, good=len(took) == restarts)
         card.row('    the longest end without calls', max(took[:-2]), 's')
-        card.row(f'the longest end with {calls} calls that hang', max(took[-2:]), 's', bar=END_MAX_S)
+        card.row(f'the longest end with {calls} calls that hang', max(took[-2:]), 's', bar=END_MAX_QUICK_S if options.quick else END_MAX_S)
         card.row('ends with another status than 0', bad_ends, bar=0)
         card.row(f'waiting streams of {4 * restarts} that were cut without a word of when to come back', untold, bar=0)
         rows = server.rows(f'SELECT count(*), count(DISTINCT item) FROM event WHERE kind = {STARTED} AND job = (SELECT job FROM job WHERE id = ?)', hung)
