@@ -267,6 +267,28 @@ TEST(a_watcher_that_makes_news_itself_leaves_nobody_untold)
     end();
 }
 
+TEST(jobs_that_have_ended_leave_nothing_in_the_tail)
+{
+    begin();
+    struct live *stays = live_ref(job("me", 1, 1));
+    struct row *row;
+    finish(claim(), VERDICT_DONE);
+    for (int i = 0; i < 2000; i++) {
+        job("me", 1, 1);
+        finish(claim(), VERDICT_DONE);
+        sync_all();
+        pass(2 * SECOND);    /* its caches are flushed */
+        sync_all();
+        pass(1);
+    }
+    CHECK_INT(store_numbers(bench.store).jobs_held, 1);
+    CHECK(store_numbers(bench.store).tail_marks <= 256);
+    CHECK_INT(store_rows(stays, 1, &row, 1), 1);
+    row_unref(row);
+    live_unref(stays);
+    end();
+}
+
 TEST_SLOW(rows_that_left_the_tail_are_read_from_the_disk)
 {
     begin();

@@ -68,6 +68,7 @@ struct store_numbers store_numbers(const struct store *store)
     size_t at = 0;
     numbers.jobs_held = store->jobs.count;
     numbers.tail_bytes = store->tail_bytes;
+    numbers.tail_marks = store->tail_room;
     numbers.jobs_open = 0;
     for (struct live *live; (live = map_next(&store->jobs, &at));)
         numbers.jobs_open += !live->job->ended;

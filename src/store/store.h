@@ -55,6 +55,7 @@ bool store_disk_full(const struct store *store);
 struct store_numbers {
     uint64_t accepted, fenced, claims;      /* since opening */
     size_t jobs_open, jobs_held, tail_bytes;
+    size_t tail_marks;                      /* places for rows of the tail: at most a few times those there are */
 } store_numbers(const struct store *store);
 
 /* Call `call` once, from the loop, when everything accepted up to now is durable; at once when it is already. */

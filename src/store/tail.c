@@ -24,17 +24,49 @@ static void live_push(struct live *live, struct row *row)
     live->tail[(live->tail_first + live->tail_count++) % live->tail_room] = row_ref(row);
 }
 
+static struct row *live_first(const struct live *live)
+{
+    return live->tail_count ? live->tail[live->tail_first] : NULL;
+}
+
+/* The job in whose tail the row of that mark still is, or NULL. */
+static struct live *marked(struct store *store, struct tail_mark mark)
+{
+    struct live *live = store_get_number(store, mark.job);
+    struct row *first = live ? live_first(live) : NULL;
+    return first && first->seq <= mark.seq ? live : NULL;
+}
+
+/* Away with the marks of rows that went with their jobs. */
+static void store_sweep(struct store *store)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < store->tail_count; i++) {
+        struct tail_mark mark = store->tail[(store->tail_first + i) % store->tail_room];
+        if (marked(store, mark))
+            store->tail[(store->tail_first + kept++) % store->tail_room] = mark;
+    }
+    store->tail_count = kept;
+}
+
+static void store_grow(struct store *store)
+{
+    size_t room = store->tail_room ? store->tail_room * 2 : 256;
+    struct tail_mark *ring = mem_new(room * sizeof *ring);
+    for (size_t i = 0; i < store->tail_count; i++)
+        ring[i] = store->tail[(store->tail_first + i) % store->tail_room];
+    free(store->tail);
+    store->tail = ring;
+    store->tail_first = 0;
+    store->tail_room = room;
+}
+
 static void store_push(struct store *store, const struct row *row)
 {
     if (store->tail_count == store->tail_room) {
-        size_t room = store->tail_room ? store->tail_room * 2 : 256;
-        struct tail_mark *ring = mem_new(room * sizeof *ring);
-        for (size_t i = 0; i < store->tail_count; i++)
-            ring[i] = store->tail[(store->tail_first + i) % store->tail_room];
-        free(store->tail);
-        store->tail = ring;
-        store->tail_first = 0;
-        store->tail_room = room;
+        store_sweep(store);
+        if (store->tail_count >= store->tail_room / 2)    /* else there is room for as many pushes as the sweep took steps, about */
+            store_grow(store);
     }
     store->tail[(store->tail_first + store->tail_count++) % store->tail_room] = (struct tail_mark){row->job, row->seq};
 }
@@ -42,11 +74,6 @@ static void store_push(struct store *store, const struct row *row)
 static size_t weight(const struct row *row)
 {
     return sizeof *row + row->body_bytes;
-}
-
-static struct row *live_first(const struct live *live)
-{
-    return live->tail_count ? live->tail[live->tail_first] : NULL;
 }
 
 static void live_pop(struct live *live)
@@ -61,11 +88,9 @@ static void live_pop(struct live *live)
 static void evict(struct store *store)
 {
     while (store->tail_count && store->tail_bytes > LIMIT_TAIL_BYTES) {
-        struct tail_mark mark = store->tail[store->tail_first];
-        struct live *live = store_get_number(store, mark.job);
-        struct row *first = live ? live_first(live) : NULL;
-        if (first && first->seq == mark.seq) {
-            if (first->pos > store->durable)    /* readers could not find it on disk yet; the queue's own bound holds here */
+        struct live *live = marked(store, store->tail[store->tail_first]);
+        if (live) {
+            if (live_first(live)->pos > store->durable)    /* readers could not find it on disk yet; the queue's own bound holds here */
                 return;
             live_pop(live);
         }
