@@ -10,7 +10,7 @@ import time
 import unittest
 
 from rivulet_server import BOUNDARY, PROGRAM, image
-from runs import until
+from runs import only_root_may_look, until
 from survival import Follower, Mortal, blobs_on_disk, check_server, hash_of, jpeg, replay
 
 MIB = 1 << 20
@@ -171,6 +171,7 @@ class FullDisk(unittest.TestCase):
 class LargeUpload(unittest.TestCase):
     timeout_s = 120
 
+    @only_root_may_look
     def test_800_megabytes_pass_by_memory(self):
         server = Mortal(MAX_BATCH_SIZE=FILES, MAX_FILE_SIZE_MB=10)
         self.addCleanup(server.close)

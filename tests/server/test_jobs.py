@@ -5,6 +5,7 @@ import time
 import unittest
 
 from rivulet_server import Rivulet, image
+from runs import only_root_may_look
 
 ALONE = 'a cancel has a bar of 50 ms'
 
@@ -146,6 +147,7 @@ class Jobs(unittest.TestCase):
         self.assertEqual([one['item'] for one in self.server.get(f'/v1/jobs/{job}/items?after=17').json()['items']], [18, 19])
         self.assertEqual(self.pages(f'/v1/jobs/{job}/items?after=19', 'items'), [[]])
 
+    @only_root_may_look
     def test_looking_through_many_items_for_a_state_takes_no_memory(self):
         many = b'{"noop":{"sleep_ms":60000}}\n' + b'1\n' * 200000
         job = self.server.ask('POST', '/v1/jobs?pipeline=noop&in_flight=1', many, {'Content-Type': 'application/jsonl'}).json()['id']

@@ -150,6 +150,7 @@ class Telling(unittest.TestCase):
             manager.until('WATCHDOG=1', WATCHDOG_S)
         self.assertEqual(server.process.wait(20), 0)
 
+    @only_root_may_look
     def test_a_loop_that_hangs_is_silent_and_what_was_accepted_outlives_it(self):
         manager = Manager(self)
         server = self.managed(manager)

@@ -130,6 +130,7 @@ def gone(pid):
         return True
 
 
+@only_root_may_look
 class Traced(unittest.TestCase):
     def setUp(self):
         self.assertTrue(shutil.which('strace'), 'strace is missing: ./check installs it')
