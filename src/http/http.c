@@ -460,22 +460,22 @@ static void on_time(struct timer *timer)
     conn_later(conn);
 }
 
-void conn_new(struct http_server *server, int fd, struct address *address)
+int conn_new(struct http_server *server, int fd, struct address *address)
 {
     struct conn *conn = MEM_NEW(struct conn);
     *conn = (struct conn){.server = server, .fd = fd, .address = address, .phase = HEADING};
     list_init(&conn->later);
-    if (watch_open(server->loop, fd, on_events, conn, &conn->watch) < 0) {
-        close(fd);
-        address_leave(&server->addresses, address);
+    int failed = watch_open(server->loop, fd, on_events, conn, &conn->watch);
+    if (failed) {
         free(conn);
-        return;
+        return failed;
     }
     list_push(&server->conns, &conn->link);
     server->conns_count++;
     conn->since_us = now_us(conn);
     buf_init(&conn->in, 2 * LIMIT_HTTP_HEAD_BYTES + LIMIT_HTTP_READ_BYTES);
     conn_pump(conn);
+    return 0;
 }
 
 void http_peer(const struct http_request *request, char ret[HTTP_PEER_SIZE])

@@ -112,7 +112,8 @@ static inline struct exchange *exchange_of(const struct http_request *request)
     return (struct exchange *)request;
 }
 
-void conn_new(struct http_server *server, int fd, struct address *address);
+/* 0, or -errno: it cannot be watched, and both are still the caller's. */
+int conn_new(struct http_server *server, int fd, struct address *address);
 void conn_later(struct conn *conn);                        /* pump it soon; nothing when it is being pumped */
 void conn_pump(struct conn *conn);                         /* the connection may be gone afterwards */
 void conn_kill(struct conn *conn, enum http_why why);      /* close now; on_close and free come from the pump */

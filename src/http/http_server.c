@@ -29,7 +29,7 @@ static void run_later(struct timer *timer)
         timer_start(server->loop, timer, 0, run_later);
 }
 
-/* Above the cap there is no room for a connection's state: the answer is sent blindly and the socket closed. */
+/* Above the cap there is no room for a connection's state, or the kernel has none for its watch: the answer is sent blindly and the socket closed. */
 static void turn_away(struct http_server *server, int fd)
 {
     struct buf body BUF_OWNED, answer BUF_OWNED;
@@ -52,18 +52,27 @@ static void accept_again(struct timer *timer)
     watch_want(server->watch, LOOP_READ);
 }
 
+/* False: the descriptor is still the caller's. */
+static bool take_in(struct http_server *server, int fd, const struct sockaddr_storage *from)
+{
+    struct address *address = NULL;
+    if (server->conns_count >= server->settings.connections_max || address_enter(&server->addresses, from, &address))
+        return false;
+    if (!conn_new(server, fd, address))
+        return true;
+    address_leave(&server->addresses, address);
+    return false;
+}
+
 static void on_connections(void *data, int events)
 {
     struct http_server *server = data;
     for (int i = 0; i < ACCEPTS_A_TURN && server->fd >= 0; i++) {
         struct sockaddr_storage from = {0};
         socklen_t from_bytes = sizeof from;
-        struct address *address = NULL;
         int fd = accept4(server->fd, (struct sockaddr *)&from, &from_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            if (server->conns_count < server->settings.connections_max && !address_enter(&server->addresses, &from, &address))
-                conn_new(server, fd, address);
-            else
+            if (!take_in(server, fd, &from))
                 turn_away(server, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             watch_want(server->watch, 0);

@@ -242,7 +242,21 @@ int fetch_easy_begin(struct fetch_call *call, struct problem *problem)
 CURLcode fetch_easy_resume(struct fetch_call *call)
 {
     heap_leave(&call->fetch->lanes[call->guarded].waits, &call->wait);
-    return curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    return call->blind ? CURLE_OUT_OF_MEMORY : curl_easy_pause(call->easy, CURLPAUSE_CONT);
+}
+
+/* Handles that curl makes for itself have no call. */
+void fetch_easy_blind(CURL *easy, int error)
+{
+    char *own = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &own);
+    struct fetch_call *call = (void *)own;
+    if (!call)
+        return;
+    struct heap *waits = &call->fetch->lanes[call->guarded].waits;
+    call->blind = error;
+    heap_leave(waits, &call->wait);
+    heap_add(waits, &call->wait, loop_now_us(NULL));
 }
 
 void fetch_easy_free(struct fetch_call *call)
@@ -312,6 +326,7 @@ static bool follow(struct fetch_call *call, long status)
     call->at = mem_text(buf_z(&next));
     call->sent = 0;
     call->opened = call->closed_door = call->cut = false;
+    call->blind = 0;
     call->own.bytes = 0;
     buf_clear(&call->own.body);
     curl_easy_setopt(call->easy, CURLOPT_URL, call->at);
@@ -345,6 +360,8 @@ static void explain(struct fetch_call *call, CURLcode code)
         problem_set(problem, "the answer of %s is longer than %lld bytes", name, (long long)call->answer_max);
     else if (call->file_error)
         problem_set(problem, "the answer of %s cannot be kept in %s: %s", name, call->fetch->spool_dir, strerror(-call->file_error));
+    else if (call->blind)
+        problem_set(problem, "the connection to %s cannot be watched: %s", name, strerror(call->blind));
     else if (code == CURLE_OPERATION_TIMEDOUT)
         problem_set(problem, "%s did not answer within %.3g s", name, (double)call->timeout_us / 1e6);
     else if (call->closed_door && !call->opened)

@@ -42,7 +42,7 @@ struct fetch_call {
     int64_t timeout_us, answer_max;
     bool spool, guarded, redirects;
 
-    struct heap_node wait;         /* lane.waits: a fixture that is not due; a transfer that pauses because the disk is full */
+    struct heap_node wait;         /* lane.waits: a fixture that is not due; a transfer that pauses because the disk is full, or is blind and ends */
     CURL *easy;
     curl_mime *form;
     char *at;                      /* the address of this hop; owned */
@@ -53,6 +53,7 @@ struct fetch_call {
     bool closed_door;              /* the guard refused an address */
     bool too_large, cut;
     int file_error;                /* -errno of the spool */
+    int blind;                     /* errno: why its socket cannot be watched */
     char error[CURL_ERROR_SIZE];
     int64_t began_us;
     struct fetch_own own;
@@ -125,5 +126,7 @@ int fetch_easy_begin(struct fetch_call *call, struct problem *problem);    /* ma
 bool fetch_easy_end(struct fetch_call *call, CURLcode code);
 /* A transfer that paused goes on, or pauses again. Another answer than CURLE_OK: that is its end. */
 CURLcode fetch_easy_resume(struct fetch_call *call);
+/* Nobody would hear what its socket has to say: it ends at the end of this turn, when curl may be told. */
+void fetch_easy_blind(CURL *easy, int error);
 void fetch_easy_free(struct fetch_call *call);
 int fetch_spool_file(const char *dir);                   /* a file without a name, or -errno */

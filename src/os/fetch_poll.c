@@ -8,8 +8,7 @@
 enum { EVENTS = 64, TURN_US_MAX = 60000000 };
 
 /* What curl wants to know of a socket. Which ones the kernel has is asked of the kernel: curl may have closed one before it says so, and
- * its number be given to the next. A socket that cannot be watched is left to the time limit of its call: a failure told to curl would end
- * every call there is. */
+ * its number be given to the next. A call whose socket cannot be watched ends by itself: a failure told to curl would end every call there is. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *unused)
 {
     struct lane *lane = data;
@@ -19,8 +18,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *data, void *u
         return 0;
     }
     event.events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
-    if (epoll_ctl(lane->poll, EPOLL_CTL_MOD, fd, &event) && errno == ENOENT)
-        epoll_ctl(lane->poll, EPOLL_CTL_ADD, fd, &event);
+    if (epoll_ctl(lane->poll, EPOLL_CTL_MOD, fd, &event) && errno == ENOENT && epoll_ctl(lane->poll, EPOLL_CTL_ADD, fd, &event))
+        fetch_easy_blind(easy, errno);
     return 0;
 }
 

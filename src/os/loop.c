@@ -2,10 +2,14 @@
  * for less than one. The timerfd is set only when an earlier time is wanted than it is set for; a wake-up that comes for
  * nothing sets it anew. What is due already is run by an idle handle, without a system call.
  *
- * The mailbox is an array that the loop swaps for an empty one, so that posts made while it runs wait for the next round. */
+ * The mailbox is an array that the loop swaps for an empty one, so that posts made while it runs wait for the next round.
+ *
+ * Watches stand in an epoll of our own, of which libuv watches the one descriptor. The kernel may have no place for one more, or no memory;
+ * libuv, which asks only when it waits, then ends the process. Here watch_open asks, and what is changed later cannot fail. */
 #include "os/loop.h"
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/sanitized.h"
 
@@ -16,12 +20,15 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
-enum { SIGNALS_MAX = 8 };
+enum { SIGNALS_MAX = 8, READY_MAX = 256, UV_WATCHES = 4 };      /* libuv watches the mailbox's wake, signals, clock and gate */
 
 struct post {
     void (*call)(void *data);
@@ -44,9 +51,15 @@ struct loop {
     uv_async_t wake;             /* another thread has posted */
     uv_poll_t clock;             /* the timerfd fired */
     uv_idle_t due;               /* active while a timer is due already */
+    uv_poll_t gate;              /* of the watches some are ready */
+    uv_signal_t mute;            /* of no signal: with the first such handle comes what all share */
     int clock_fd;
+    int gate_fd;                 /* epoll: what is watched */
     int64_t armed_us;            /* what the timerfd is set for; INT64_MAX = not set */
     struct heap timers;
+    struct list watches;
+    struct epoll_event ready[READY_MAX];      /* those that are being told, from `ready_at` on; NULL = closed meanwhile */
+    int ready_at, ready_count;
     pthread_mutex_t lock;        /* guards `inbox` */
     struct mailbox inbox, opened;
     int pooled;                  /* pieces of work in the pool, not yet done */
@@ -55,7 +68,9 @@ struct loop {
 };
 
 struct watch {
-    uv_poll_t handle;
+    struct list link;            /* in loop.watches */
+    struct loop *loop;
+    int fd;
     int wanted;                  /* LOOP_… bits */
     watch_fn *call;
     void *data;
@@ -234,30 +249,49 @@ void loop_pool(struct loop *loop, int (*work)(void *data), void (*done)(void *da
     assert(!failed);
 }
 
-static void on_ready(uv_poll_t *handle, int status, int events)
+/* Errors and hang-ups are told even of a silent one, but by their edge: once. */
+static uint32_t bits_of(int events)
 {
-    struct watch *watch = handle->data;
-    int ready = (events & UV_READABLE ? LOOP_READ : 0) | (events & UV_WRITABLE ? LOOP_WRITE : 0) |
-                (events & UV_DISCONNECT ? LOOP_HANGUP : 0);
-    ready &= watch->wanted;
-    if (status < 0) {           /* libuv has silenced the handle: the callee sees the errno when it reads or writes */
-        ready = watch->wanted;
-        watch->wanted = 0;
-    }
+    return events ? (events & LOOP_READ ? EPOLLIN : 0U) | (events & LOOP_WRITE ? EPOLLOUT : 0U) | (events & LOOP_HANGUP ? EPOLLRDHUP : 0U) : EPOLLET;
+}
+
+static void watch_tell(struct watch *watch, uint32_t bits)
+{
+    int wanted = watch->wanted;
+    int ready = wanted & ((bits & EPOLLIN ? LOOP_READ : 0) | (bits & EPOLLOUT ? LOOP_WRITE : 0) | (bits & EPOLLRDHUP ? LOOP_HANGUP : 0));
+    if (bits & EPOLLERR || (bits & EPOLLHUP && !ready))
+        ready = wanted;
+    if (bits & EPOLLERR)         /* once: the callee sees the errno when it reads or writes */
+        watch_want(watch, 0);
     if (ready)
         watch->call(watch->data, ready);
 }
 
+/* What is left over is ready at the next turn too. */
+static void on_gate(uv_poll_t *gate, int status, int events)
+{
+    struct loop *loop = gate->data;
+    loop->ready_count = epoll_wait(loop->gate_fd, loop->ready, READY_MAX, 0);
+    for (loop->ready_at = 0; loop->ready_at < loop->ready_count; loop->ready_at++) {
+        const struct epoll_event *event = &loop->ready[loop->ready_at];
+        if (event->data.ptr)
+            watch_tell(event->data.ptr, event->events);
+    }
+    loop->ready_count = 0;
+}
+
 int watch_open(struct loop *loop, int fd, watch_fn *call, void *data, struct watch **ret_watch)
 {
+    int on = 1;
     struct watch *watch = MEM_NEW(struct watch);
-    *watch = (struct watch){.call = call, .data = data};
-    int failed = uv_poll_init(&loop->uv, &watch->handle, fd);
-    if (failed) {
+    *watch = (struct watch){.loop = loop, .fd = fd, .call = call, .data = data};
+    struct epoll_event event = {.events = bits_of(0), .data.ptr = watch};
+    if (ioctl(fd, FIONBIO, &on) || epoll_ctl(loop->gate_fd, EPOLL_CTL_ADD, fd, &event)) {
+        int failed = -errno;
         free(watch);
         return failed;
     }
-    watch->handle.data = watch;
+    list_push(&loop->watches, &watch->link);
     *ret_watch = watch;
     return 0;
 }
@@ -267,28 +301,16 @@ void watch_want(struct watch *watch, int events)
     if (events == watch->wanted)
         return;
     watch->wanted = events;
-    if (!events) {
-        uv_poll_stop(&watch->handle);
-        return;
-    }
-    int bits = (events & LOOP_READ ? UV_READABLE : 0) | (events & LOOP_WRITE ? UV_WRITABLE : 0) |
-               (events & LOOP_HANGUP ? UV_DISCONNECT : 0);
-    int failed = uv_poll_start(&watch->handle, bits, on_ready);
+    struct epoll_event event = {.events = bits_of(events), .data.ptr = watch};
+    int failed = epoll_ctl(watch->loop->gate_fd, EPOLL_CTL_MOD, watch->fd, &event);
     assert(!failed);
-}
-
-static void watch_free(uv_handle_t *handle)
-{
-    free(handle->data);
 }
 
 /* Closed before its watch, the descriptor may by now be another thread's. Only sanitized programs look: it costs a call of the system each time. */
 static void still_open(const struct watch *watch)
 {
 #ifdef SANITIZED
-    int fd = -1;
-    uv_fileno((const uv_handle_t *)&watch->handle, &fd);
-    assert(fcntl(fd, F_GETFD) >= 0);
+    assert(fcntl(watch->fd, F_GETFD) >= 0);
 #endif
 }
 
@@ -296,10 +318,14 @@ void watch_close(struct watch *watch)
 {
     if (!watch)
         return;
+    struct loop *loop = watch->loop;
     still_open(watch);
-    watch->wanted = 0;
-    uv_poll_stop(&watch->handle);
-    uv_close((uv_handle_t *)&watch->handle, watch_free);
+    epoll_ctl(loop->gate_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    for (int i = loop->ready_at + 1; i < loop->ready_count; i++)
+        if (loop->ready[i].data.ptr == watch)
+            loop->ready[i].data.ptr = NULL;
+    list_leave(&watch->link);
+    free(watch);
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -331,10 +357,38 @@ static int open_clock(struct loop *loop)
     return failed ? failed : uv_poll_start(&loop->clock, UV_READABLE, on_clock);
 }
 
+static int open_gate(struct loop *loop)
+{
+    loop->gate_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->gate_fd < 0)
+        return -errno;
+    int failed = uv_poll_init(&loop->uv, &loop->gate, loop->gate_fd);
+    return failed ? failed : uv_poll_start(&loop->gate, UV_READABLE, on_gate);
+}
+
+/* libuv ends the process when it cannot have its own watches. So as many are had here for a moment, where there is somebody to say why not. The turn, in which
+ * nothing is due, is for libuv to take them. */
+static int take_watches(struct loop *loop)
+{
+    int fds[UV_WATCHES], count = 0, failed = 0;
+    struct epoll_event event = {.events = 0};
+    while (!failed && count < UV_WATCHES) {
+        fds[count] = eventfd(0, EFD_CLOEXEC);
+        failed = fds[count] < 0 || epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, fds[count], &event) ? -errno : 0;
+        count += fds[count] >= 0;
+    }
+    while (count)
+        close(fds[--count]);      /* the last descriptor of each: with it goes its watch */
+    if (!failed)
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return failed;
+}
+
 int loop_open(struct loop **ret_loop, struct problem *problem)
 {
     struct loop *loop = MEM_NEW(struct loop);
     loop->armed_us = INT64_MAX;
+    list_init(&loop->watches);
     pthread_mutex_init(&loop->lock, NULL);
     int failed = uv_loop_init(&loop->uv);
     if (!failed)
@@ -343,11 +397,17 @@ int loop_open(struct loop **ret_loop, struct problem *problem)
         failed = uv_idle_init(&loop->uv, &loop->due);
     if (!failed)
         failed = open_clock(loop);
+    if (!failed)
+        failed = open_gate(loop);
+    if (!failed)
+        failed = uv_signal_init(&loop->uv, &loop->mute);
+    if (!failed)
+        failed = take_watches(loop);
     if (failed) {       /* what was half opened is left: the program ends on this */
         problem_set(problem, "the event loop cannot start: %s", uv_strerror(failed));
         return failed;
     }
-    loop->wake.data = loop->clock.data = loop->due.data = loop;
+    loop->wake.data = loop->clock.data = loop->gate.data = loop->due.data = loop;
     *ret_loop = loop;
     return 0;
 }
@@ -369,12 +429,7 @@ void loop_turn(struct loop *loop, bool wait)
 
 static void close_handle(uv_handle_t *handle, void *data)
 {
-    struct loop *loop = data;
-    if (uv_is_closing(handle))
-        return;
-    if (handle->type == UV_POLL && handle != (uv_handle_t *)&loop->clock)
-        watch_close(handle->data);
-    else
+    if (!uv_is_closing(handle))
         uv_close(handle, NULL);
 }
 
@@ -384,11 +439,14 @@ void loop_close(struct loop *loop)
         return;
     while (loop->pooled > 0)
         loop_turn(loop, true);
-    uv_walk(&loop->uv, close_handle, loop);
+    LIST_EACH(link, &loop->watches)
+        watch_close(LIST_OF(link, struct watch, link));
+    uv_walk(&loop->uv, close_handle, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int failed = uv_loop_close(&loop->uv);
     assert(!failed);
     close(loop->clock_fd);
+    close(loop->gate_fd);
     heap_done(&loop->timers);
     pthread_mutex_destroy(&loop->lock);
     free(loop->inbox.posts);

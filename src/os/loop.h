@@ -14,7 +14,7 @@ struct loop;
 
 /* One loop a thread. 0, or < 0 and a problem. */
 int loop_open(struct loop **ret_loop, struct problem *problem);
-/* After loop_run has returned. Timers are forgotten, watches still open are closed (their descriptors are not), work in the
+/* After loop_run has returned. Timers are forgotten, watches still open are closed (their descriptors are not, and are open yet), work in the
  * pool is waited for and its `done` called. NULL does nothing. */
 void loop_close(struct loop *loop);
 void loop_run(struct loop *loop);       /* until loop_stop */
@@ -63,7 +63,8 @@ struct watch;
 typedef void watch_fn(void *data, int events);
 /* Watch a socket, pipe, eventfd … (not a file). It begins silent: say what with watch_want. One watch a descriptor. `call` gets
  * what is ready, of what was wanted; after an error on the descriptor it gets everything that was wanted (so that read or
- * write shows the errno). Level triggered. The descriptor stays the caller's. 0, or < 0: -errno. */
+ * write shows the errno). Level triggered. The descriptor stays the caller's, and becomes non-blocking. 0, or < 0: -errno, of which
+ * ENOSPC (fs.epoll.max_user_watches) and ENOMEM may come at any time; what is done with a watch once it is there cannot fail. */
 int watch_open(struct loop *loop, int fd, watch_fn *call, void *data, struct watch **ret_watch);
 void watch_want(struct watch *watch, int events);          /* 0 = silent; the same again costs nothing */
 void watch_close(struct watch *watch);                     /* no call after this; then close the descriptor. NULL is fine */

@@ -2,6 +2,8 @@
 
 #include "base/test.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -147,6 +149,105 @@ TEST(a_watch_tells_what_is_wanted_and_no_more)
     CHECK_INT(order[2], LOOP_HANGUP);
     watch_close(watch);
     close(pair[0]);
+    loop_close(loop);
+}
+
+static struct watch *watches[2];
+
+static void count_events(void *data, int events)
+{
+    calls++;
+}
+
+static void close_both(void *data, int events)
+{
+    calls++;
+    for (int i = 0; i < 2; i++)
+        watch_close(watches[i]);
+}
+
+TEST(what_cannot_be_watched_is_refused_and_costs_the_others_nothing)
+{
+    open_loop();
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    CHECK_INT(watch_open(loop, pair[0], count_events, NULL, &watches[0]), 0);
+    CHECK_INT(watch_open(loop, pair[0], count_events, NULL, &watches[1]), -EEXIST);
+    CHECK_INT(watch_open(loop, file, count_events, NULL, &watches[1]), -EPERM);
+    CHECK_INT(watch_open(loop, -1, count_events, NULL, &watches[1]), -EBADF);
+    watch_want(watches[0], LOOP_WRITE);
+    loop_turn(loop, true);
+    CHECK_INT(calls, 1);
+    loop_close(loop);                   /* closes the watch */
+    close(pair[0]);
+    close(pair[1]);
+    close(file);
+}
+
+TEST(a_watch_that_another_closes_in_the_same_turn_is_not_called)
+{
+    open_loop();
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(watch_open(loop, pair[i], close_both, NULL, &watches[i]), 0);
+        watch_want(watches[i], LOOP_WRITE);
+    }
+    for (int i = 0; i < 3; i++)
+        loop_turn(loop, false);
+    CHECK_INT(calls, 1);
+    close(pair[0]);
+    close(pair[1]);
+    loop_close(loop);
+}
+
+static void end_of_wait(struct timer *timer)
+{
+    order[0] = -1;
+}
+
+/* How many turns the loop makes while nothing should happen. */
+static int idle_turns(void)
+{
+    struct timer wait = {0};
+    int turns = 0;
+    order[0] = 0;
+    timer_start(loop, &wait, 20000, end_of_wait);
+    for (; order[0] != -1; turns++)
+        loop_turn(loop, true);
+    return turns;
+}
+
+TEST(a_silent_watch_wakes_nobody_when_its_peer_goes)
+{
+    open_loop();
+    CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    CHECK_INT(watch_open(loop, pair[0], count_events, NULL, &watches[0]), 0);
+    CHECK_INT(write(pair[1], "x", 1), 1);
+    close(pair[1]);
+    CHECK(idle_turns() < 10);
+    CHECK_INT(calls, 0);
+    watch_want(watches[0], LOOP_READ);
+    loop_turn(loop, true);
+    CHECK_INT(calls, 1);
+    watch_want(watches[0], 0);
+    CHECK(idle_turns() < 10);
+    CHECK_INT(calls, 1);
+    watch_close(watches[0]);
+    close(pair[0]);
+    loop_close(loop);
+}
+
+TEST(an_error_is_told_once)
+{
+    open_loop();
+    CHECK_INT(pipe2(pair, O_CLOEXEC), 0);
+    CHECK_INT(watch_open(loop, pair[1], count_events, NULL, &watches[0]), 0);
+    close(pair[0]);
+    watch_want(watches[0], LOOP_WRITE);
+    CHECK(idle_turns() < 10);
+    CHECK_INT(calls, 1);
+    watch_close(watches[0]);
+    close(pair[1]);
     loop_close(loop);
 }
 

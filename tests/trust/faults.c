@@ -3,7 +3,8 @@
  *
  * Control is a small file that RIVULET_FAULTS names, shared between the process and the test that watches it (tests/trust/injection.py
  * has the same layout). Only one process counts: the one that was started with the variable, never a fork of it. With `children` set,
- * those that it starts by posix_spawn are given the library, and they count instead: the test of a worker.
+ * those that it starts by posix_spawn are given the library, and they count instead: the test of a worker. They map the control before their
+ * sandbox closes, and what is done for a call here makes no call of the system that a sandbox would take amiss.
  *
  * A call is also known by its path: the class and the `depth` innermost return addresses, each relative to its object, so that neither
  * the order of threads nor where the loader puts things changes it. With `record` set the paths of all calls of the mask are listed with
@@ -32,10 +33,12 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -71,6 +74,7 @@ struct control {
 
 static struct control none, *control = &none;
 static _Atomic int counting;
+static bool is_child;                     /* a process that was started by the one under test */
 static dev_t memory;                      /* where files of memfd_create lie: no disk, so none that is full */
 static __thread int inside __attribute__((tls_model("initial-exec")));
 
@@ -231,10 +235,10 @@ __attribute__((constructor)) static void begin(void)
         memory = about.st_dev;
     close(fd);
     control = at;
-    bool child = getenv("RIVULET_FAULTS_CHILD") != NULL;
-    if (child)
+    is_child = getenv("RIVULET_FAULTS_CHILD") != NULL;
+    if (is_child)
         unsetenv("LD_PRELOAD");
-    counting = child || !control->children;
+    counting = is_child || !control->children;
     if (counting)
         control->pid = (uint32_t)getpid();
 }
@@ -274,16 +278,18 @@ int posix_memalign(void **ret, size_t alignment, size_t size)
 
 enum kind { A_FILE, A_MEMORY_FILE, A_SOCKET, A_MESSAGE_SOCKET, ANOTHER };
 
+/* A worker has no other socket than its end of the pair, and may ask no more than what a descriptor is, by that one call. Its files in memory are what its
+ * results go to, so theirs is the disk that is full. */
 static enum kind kind_of(int fd)
 {
-    struct stat about;
+    struct stat about = {0};
     int before = errno, type = 0;
     socklen_t room = sizeof type;
     enum kind kind = ANOTHER;
-    if (NEXT(fstat)(fd, &about) == 0 && S_ISREG(about.st_mode))
-        kind = about.st_dev == memory && control->error == ENOSPC ? A_MEMORY_FILE : A_FILE;
+    if (syscall(SYS_fstat, fd, &about) == 0 && S_ISREG(about.st_mode))
+        kind = about.st_dev == memory && control->error == ENOSPC && !is_child ? A_MEMORY_FILE : A_FILE;
     else if (S_ISSOCK(about.st_mode))
-        kind = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &room) == 0 && type == SOCK_STREAM ? A_SOCKET : A_MESSAGE_SOCKET;
+        kind = !is_child && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &room) == 0 && type == SOCK_STREAM ? A_SOCKET : A_MESSAGE_SOCKET;
     errno = before;
     return kind;
 }
@@ -403,9 +409,14 @@ PLAIN(ACCEPT, int, accept4, (int fd, struct sockaddr *from, socklen_t *room, int
 PLAIN(OPEN, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
 PLAIN(OPEN, int, socketpair, (int domain, int type, int protocol, int ret[2]), (domain, type, protocol, ret))
 PLAIN(OPEN, int, epoll_create1, (int flags), (flags))
-PLAIN(WATCH, int, epoll_ctl, (int fd, int what, int on, struct epoll_event *event), (fd, what, on, event))
+/* What is watched already costs the kernel nothing more: only a new watch may find no room. */
+int epoll_ctl(int fd, int what, int on, struct epoll_event *event)
+{
+    return what == EPOLL_CTL_ADD && fails(WATCH, "epoll_ctl") ? fail() : NEXT(epoll_ctl)(fd, what, on, event);
+}
 PLAIN(OPEN, int, eventfd, (unsigned value, int flags), (value, flags))
 PLAIN(OPEN, int, pipe2, (int ret[2], int flags), (ret, flags))
+PLAIN(OPEN, int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags))
 PLAIN(OPEN, int, memfd_create, (const char *name, unsigned flags), (name, flags))
 PLAIN(OPEN, int, dup3, (int from, int to, int flags), (from, to, flags))
 

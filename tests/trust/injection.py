@@ -133,15 +133,21 @@ def spot_text(lines):
 
 
 class Faulty(Mortal):
-    def __init__(self, pipeline=None, children=False, **settings):
+    def __init__(self, pipeline=None, children=False, pipelines=None, **settings):
+        """children: calls fail in its workers, and not in itself; pipelines: more of them, each a dict."""
         self.control = None
-        self.wants_children = children
+        self.wants_children, self.pipelines = children, pipelines or []
         super().__init__(pipeline or PIPELINE, **{'ENABLE_PARALLEL': 'true', 'MAX_WORKERS': 1, 'MAX_BATCH_SIZE': 100, **settings})
 
     def prepare(self):
         self.control = Control(os.path.join(self.top, 'faults'))
         self.control.children(self.wants_children)
         self.env.update(LD_PRELOAD=LIBRARY, RIVULET_FAULTS=os.path.join(self.top, 'faults'))
+        for pipeline in self.pipelines:
+            path = os.path.join(self.top, pipeline['name'] + '.json')
+            with open(path, 'w', encoding='utf-8') as file:
+                json.dump(pipeline, file)
+            self.env['RIVULET_PIPELINE'] += ':' + path
 
     def start(self):
         if not self.control:
@@ -263,6 +269,7 @@ class Witness:
         self.mark = 0
         self.syncs = self.unstopped = 0           # of the log that failed, and after which the server went on
         self.context, self.strict, self.whole_log = '', False, True      # strict: what fails now must be seen by nobody
+        self.spared = False                       # what fails now may cost much, but not the server
 
     def next_mark(self):
         """A number that makes contents new: what is stored already is not stored again."""
@@ -364,7 +371,7 @@ class Witness:
 
     def fate(self, server, status, said):
         self.ends[status] += 1
-        if self.strict:
+        if self.strict or self.spared:
             self.complain(f'the server ended with {status}: {said[-300:]!r}', server)
         lines = [line for line in said.splitlines() if line.strip() and 'runs as root' not in line]
         good = {ENDS_OF_MEMORY: 'out of memory', ENDS_OF_THE_LOG: 'rivulet: ', ENDS_OF_STARTS: 'rivulet serve: ', ENDS_OF_LIBRARIES: 'rivulet: ended by itself'}
@@ -490,7 +497,7 @@ class Sweep:
     def __init__(self, witness, scenario, ready=None, children=False, **settings):
         self.witness, self.scenario, self.name = witness, scenario, scenario.__name__
         witness.whole_log = self.name != 'forget'
-        self.server, self.ready = Faulty(children=children, **settings), ready
+        self.server, self.ready = Faulty(children=children, pipelines=getattr(scenario, 'pipelines', None), **getattr(scenario, 'settings', {}), **settings), ready
         witness.jobs = {}
         if ready:
             ready(self.server, witness)

@@ -18,7 +18,7 @@ import random
 from typing import NamedTuple
 
 import scenarios
-from injection import ALL, CLASSES, SYNC, Faulty, Path, Sweep, Witness
+from injection import ALL, CLASSES, WATCH, Faulty, Path, Sweep, Witness
 
 RECORDS, PATIENCE_LIVES, TASK_POINTS, AT_ONCE = 4, 4, 120, max(2, os.cpu_count())
 LONG_ATTEMPTS = 100
@@ -93,13 +93,14 @@ class Lives:
     def fail(self, point):
         """The hash of the path whose call came, or 0."""
         server = self.sweep.server
+        self.witness.spared = point.plan()['classes'] in (WATCH, [WATCH])      # it costs a connection, a call or the start of a worker
         self.live(str(point), strict=point.strict, **point.plan())
         hit = server.control.hit if server.control.failed else 0
         if hit:
             see_the_stop(self.witness, server)
         self.witness.settle(server)
         self.weighed = self.witness.weigh(server, self.weighed)
-        self.witness.strict = False
+        self.witness.strict = self.witness.spared = False
         return hit
 
     def end(self):
@@ -200,10 +201,13 @@ class Births(Starts):
         return hit
 
 
+KINDS = {'starts': Starts, 'births': Births}      # of lives that are no scenario's; a part may add its own
+
+
 def lives_of(witness, name):
     """`new NAME`: the scenario in an empty folder."""
     first, _, rest = name.rpartition(' ')
-    return {'starts': Starts, 'births': Births}[name](witness) if name in ('starts', 'births') else Lives(witness, rest, first == 'new')
+    return KINDS[name](witness) if name in KINDS else Lives(witness, rest, first == 'new')
 
 
 def points_of(paths, errors, both=True):

@@ -5,6 +5,7 @@ import threading
 
 from injection import Told, image, jpeg
 from survival import Brittle
+from test_http_stage import Side
 
 SMALL, LARGE = {'said': 'small'}, 70000
 
@@ -137,7 +138,7 @@ def forget(server, witness):
     if witness.note(answer, server):
         answer.body()
         gone = server.get(f'/v1/jobs/{told.job}')
-        if gone.status != 404 and not (gone.status == 500 or gone.body() == b''):
+        if gone.status != 404 and not (gone.status in (500, 503) or gone.body() == b''):
             witness.complain(f'a removed job is there: {gone.status}', server)
 
 
@@ -181,3 +182,23 @@ def large(server, witness):
         answer = server.get(f'/v1/jobs/{told.job}{path}')
         if witness.note(answer, server):
             answer.body()
+
+
+def call(server, witness):
+    """Items whose stage asks another machine."""
+    server.arm_now()
+    lines = b''.join(b'{"to":"%s/%d"}\n' % (server.side.base.encode(), n) for n in range(3))
+    answer = server.ask('POST', '/v1/jobs?pipeline=calls', lines, {'Content-Type': 'application/jsonl', 'Prefer': 'wait=8'})
+    if witness.note(answer, server):
+        told = Told(json.loads(answer.body())['id'], 'job', [f'"heard": "/{n}"' for n in range(3)])
+        witness.jobs[told.job] = told
+        witness.open.append(told)
+
+
+def call_ready(server, witness):
+    server.side = Side(lambda asked: {'body': {'heard': asked['path']}})
+
+
+call.settings = {'RIVULET_NET_ALLOW': '127.0.0.1'}
+call.pipelines = [{'name': 'calls', 'in_flight': 10, 'legs': [{'stages': [{'stage': 'http', 'name': 'ask', 'with': {'method': 'GET', 'url': '.to'}}], 'timeout_s': 30, 'attempts': 4,
+                                                               'backoff_ms': [5, 10]}]}]
