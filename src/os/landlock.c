@@ -86,9 +86,11 @@ int landlock_allow(int rules, const char *path, unsigned may)
     if (rule.folder < 0)
         return -errno;
     rule.allowed = rights(may) & files_of(landlock_level());
-    if (!fstat(rule.folder, &about) && !S_ISDIR(about.st_mode))
+    int rc = fstat(rule.folder, &about) ? -errno : 0;
+    if (!rc && !S_ISDIR(about.st_mode))
         rule.allowed &= OF_A_FILE;
-    int rc = syscall(SYS_landlock_add_rule, rules, BENEATH, &rule, 0) ? -errno : 0;
+    if (!rc && syscall(SYS_landlock_add_rule, rules, BENEATH, &rule, 0))
+        rc = -errno;
     close(rule.folder);
     return rc;
 }

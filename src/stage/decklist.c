@@ -186,7 +186,7 @@ static bool take_input(const struct stage_task *task, struct buf *ret, struct st
         stage_outcome_fail(outcome, STAGE_FAIL, "validation", "File size (%.1fMB) exceeds maximum (%.3gMB)",
                            (double)size / (1 << 20), (double)ret->max / (1 << 20));
     else if (answer < 0)
-        stage_outcome_fail(outcome, STAGE_FAIL, "processing", "%s", problem.text);
+        stage_outcome_fail(outcome, STAGE_RETRY, "processing", "%s", problem.text);
     return outcome->verdict == STAGE_DONE;
 }
 

@@ -184,13 +184,17 @@ static bool order_make(struct exec *exec, struct order *order, struct stage_outc
         stage_outcome_fail(outcome, STAGE_FAIL, "processing", "The stage has %zu arguments; 1 to %d are taken, the first is the program.", count, EXEC_ARGS_MAX);
         return false;
     }
+    order->child.cwd = json_get_bytes(order->settings, "cwd").at;
+    int rc = jail_rules(exec->jail, order->child.cwd, &order->child.rules);
+    if (rc) {
+        stage_outcome_fail(outcome, STAGE_RETRY, "processing", "What the program may see and write cannot be settled: %s.", strerror(-rc));
+        return false;
+    }
     if (!evaluate(exec->shelf, order, outcome) || !put_argv(order, outcome) || !put_env(order, jail_scratch(exec->jail), outcome))
         return false;
     struct bytes in = json_get_bytes(order->settings, "stdin");
     order->child.argv = order->argv;
     order->child.env = order->env;
-    order->child.cwd = json_get_bytes(order->settings, "cwd").at;
-    order->child.rules = jail_rules(exec->jail, order->child.cwd);
     order->child.input_fd = bytes_equal(in, BYTES("none")) ? -1 : order->task->input_fd;
     order->child.input = bytes_equal(in, BYTES("none")) ? (struct bytes){0} : order->task->value;
     order->child.cpu_s = (json_get_int(limits, "cpu_us", 0) + 999999) / 1000000;

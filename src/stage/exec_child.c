@@ -183,8 +183,8 @@ static void drain(int *fd, struct buf *into, size_t keep)
     }
 }
 
-/* Until the program has ended: others may hold its pipes open longer. False: it wrote too much. */
-static bool attend(struct exec_child *child, struct ends *ends, int pidfd)
+/* Until the program has ended: others may hold its pipes open longer. -E2BIG: it wrote too much; -ENOMEM: for what it wrote there is no memory. */
+static int attend(struct exec_child *child, struct ends *ends, int pidfd)
 {
     for (;;) {
         struct pollfd wanted[] = {{pidfd, POLLIN, 0}, {ends->out[0], POLLIN, 0}, {ends->err[0], POLLIN, 0}, {ends->in[1], POLLOUT, 0}};
@@ -196,10 +196,12 @@ static bool attend(struct exec_child *child, struct ends *ends, int pidfd)
             drain(&ends->out[0], &child->output, 0);
         if (wanted[2].revents || wanted[0].revents)
             drain(&ends->err[0], &child->errors, EXEC_SAID_BYTES);
-        if (!buf_ok(&child->output) || child->output.count > child->output_max)
-            return false;
+        if (child->output.count > child->output_max)
+            return -E2BIG;
+        if (!buf_ok(&child->output) || !buf_ok(&child->errors))
+            return -ENOMEM;
         if (wanted[0].revents)
-            return true;
+            return 0;
     }
 }
 
@@ -224,13 +226,18 @@ static int run(struct exec_child *child, struct ends *ends, struct problem *prob
     shut(&ends->out[1]);
     shut(&ends->err[1]);
     int pidfd = pidfd_open(pid, 0);
-    bool good = pidfd >= 0 && attend(child, ends, pidfd);
-    if (!good)
+    int rc = pidfd < 0 ? -errno : attend(child, ends, pidfd);
+    if (rc)
         kill(pid, SIGKILL);
     child->status = reap(pid);
     shut(&pidfd);
     child_end_all();      /* what it has left running */
-    return good ? 0 : problem_set(problem, "The program %.200s wrote more than the %zu bytes that a result may have.", child->argv[0], child->output_max);
+    if (!rc)
+        return 0;
+    if (rc == -E2BIG)
+        return problem_set(problem, "The program %.200s wrote more than the %zu bytes that a result may have.", child->argv[0], child->output_max);
+    problem_set(problem, "The program %.200s had to be ended: %s.", child->argv[0], strerror(-rc));
+    return EXEC_AGAIN;
 }
 
 int exec_child_run(struct exec_child *child, struct problem *problem)

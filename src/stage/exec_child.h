@@ -22,7 +22,7 @@ struct exec_child {
 
 /* Blocks until it has ended. What it left running is asked to end (SIGTERM), if we lead our process group and
  * ignore that. 0: `status` holds; EXEC_AGAIN and a problem: it could not be
- * started for now; -1 and a problem: it cannot be started, or wrote more than it may. */
+ * started, or looked after, for now; -1 and a problem: it cannot be started, or wrote more than it may. */
 enum { EXEC_AGAIN = 1 };
 int exec_child_run(struct exec_child *child, struct problem *problem);
 void exec_child_done(struct exec_child *child);

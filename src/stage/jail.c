@@ -25,6 +25,7 @@ struct jail {
     int rules;                       /* -1 = none yet */
     char *cwd;                       /* that the rules were made for */
     uint64_t seen;                   /* what the folders on the way were like then */
+    int trouble;                     /* -errno: rules that are being made lack something that may be had later */
 };
 
 /* A folder that was made unreadable goes the next time. The one at the top stays: rules are for it, whatever it is called. */
@@ -67,10 +68,13 @@ static void sweep(const char *folder)
     closedir(list);
 }
 
-const char *jail_scratch(struct jail *jail)
+static int make_scratch(const struct jail *jail)
 {
-    if (jail->scratch && mkdir(jail->scratch, 0700) && errno != EEXIST)
-        return NULL;
+    return mkdir(jail->scratch, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+const char *jail_scratch(const struct jail *jail)
+{
     return jail->scratch;
 }
 
@@ -97,13 +101,29 @@ static bool leads_to_hidden(const struct jail *jail, const char *path)
     return false;
 }
 
+/* What a system refuses is no part of the rules; what it has none left of for a moment must not be missing in them for long. */
+static void note(struct jail *jail, int rc)
+{
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+        jail->trouble = rc;
+}
+
+static void allow(struct jail *jail, const char *path, unsigned may)
+{
+    note(jail, landlock_allow(jail->rules, path, may));
+}
+
 /* All beneath `folder` but what is hidden. `folder` leads to something hidden. */
 static void allow_beneath(struct jail *jail, const char *folder, int depth)
 {
-    DIR *list = depth < DEPTH_MAX ? opendir(folder) : NULL;
-    if (!list)
+    if (depth == DEPTH_MAX)
         return;
-    for (struct dirent *entry; jail->rules >= 0 && (entry = readdir(list));) {
+    DIR *list = opendir(folder);
+    if (!list) {
+        note(jail, -errno);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(list));) {
         char path[PATH_MAX];
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
             snprintf(path, sizeof path, "%s/%s", strcmp(folder, "/") ? folder : "", entry->d_name) >= (int)sizeof path)
@@ -113,7 +133,7 @@ static void allow_beneath(struct jail *jail, const char *folder, int depth)
         if (leads_to_hidden(jail, path) && !hidden)
             allow_beneath(jail, path, depth + 1);
         else if (!hidden && entry->d_type != DT_LNK)      /* a link allows nothing: what it leads to has its own rule */
-            landlock_allow(jail->rules, path, SEE);
+            allow(jail, path, SEE);
     }
     closedir(list);
 }
@@ -146,14 +166,13 @@ static void allow_all(struct jail *jail, const char *cwd)
     if (leads_to_hidden(jail, "/"))
         allow_beneath(jail, "/", 0);
     else
-        landlock_allow(jail->rules, "/", SEE);
+        allow(jail, "/", SEE);
     for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-        landlock_allow(jail->rules, devices[i], LANDLOCK_MAY_READ | LANDLOCK_MAY_USE);
-    if (jail_scratch(jail))
-        landlock_allow(jail->rules, jail->scratch, SEE | LANDLOCK_MAY_WRITE);
+        allow(jail, devices[i], LANDLOCK_MAY_READ | LANDLOCK_MAY_USE);
+    allow(jail, jail->scratch, SEE | LANDLOCK_MAY_WRITE);
     /* Beneath it would be what is hidden, too. */
     if (cwd && realpath(cwd, place) && !leads_to_hidden(jail, place))
-        landlock_allow(jail->rules, place, SEE | LANDLOCK_MAY_WRITE);
+        allow(jail, place, SEE | LANDLOCK_MAY_WRITE);
 }
 
 static void forget(struct jail *jail)
@@ -165,20 +184,32 @@ static void forget(struct jail *jail)
     jail->rules = -1;
 }
 
-int jail_rules(struct jail *jail, const char *cwd)
+static int make_rules(struct jail *jail, const char *cwd, uint64_t seen)
 {
+    forget(jail);
+    int rules = landlock_open(LANDLOCK_NO_SIGNALS);
+    jail->trouble = 0;
+    note(jail, rules);
+    if (rules < 0)
+        return jail->trouble;
+    jail->rules = rules;
+    jail->cwd = mem_text(cwd ? cwd : "");
+    jail->seen = seen;
+    allow_all(jail, cwd);
+    if (jail->trouble)
+        forget(jail);
+    return jail->trouble;
+}
+
+int jail_rules(struct jail *jail, const char *cwd, int *ret_rules)
+{
+    int rc = jail->scratch ? make_scratch(jail) : 0;
     uint64_t seen = look(jail);
     bool same = jail->rules >= 0 && seen == jail->seen && !strcmp(jail->cwd, cwd ? cwd : "");
-    if (!jail->scratch || same)
-        return jail->scratch ? jail->rules : -1;
-    forget(jail);
-    jail->rules = landlock_open(LANDLOCK_NO_SIGNALS);
-    if (jail->rules < 0)
-        return jail->rules = -1;
-    jail->cwd = mem_text(cwd ? cwd : "");
-    allow_all(jail, cwd);
-    jail->seen = seen;
-    return jail->rules;
+    if (!rc && jail->scratch && !same)
+        rc = make_rules(jail, cwd, seen);
+    *ret_rules = rc ? -1 : jail->rules;
+    return rc;
 }
 
 /* ---- the whole ---- */
@@ -197,11 +228,12 @@ int jail_open(const char *scratch, const char *const hidden[2], struct jail **re
     sweep(scratch);
     buf_print(&path, "%s/%d", scratch, (int)getpid());
     jail->scratch = mem_text(buf_z(&path));
-    if (jail_scratch(jail))
+    int rc = make_scratch(jail);
+    if (!rc)
         return 0;
     jail_close(jail);
     *ret = NULL;
-    return problem_set(problem, "The folder %s for programs cannot be made: %s.", buf_z(&path), strerror(errno));
+    return problem_set(problem, "The folder %s for programs cannot be made: %s.", buf_z(&path), strerror(-rc));
 }
 
 void jail_close(struct jail *jail)

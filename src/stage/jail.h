@@ -11,9 +11,10 @@ struct jail;
 int jail_open(const char *scratch, const char *const hidden[2], struct jail **ret, struct problem *problem);
 void jail_close(struct jail *jail);
 
-/* The scratch folder of the next program, there and empty; NULL = there is none. Borrowed. */
-const char *jail_scratch(struct jail *jail);
-/* Rules for landlock_enter for a program that runs in `cwd` (NULL = ours, which it only reads); -1: none. Borrowed until the next call. */
-int jail_rules(struct jail *jail, const char *cwd);
+/* The scratch folder of all programs, NULL = there is none. Borrowed; jail_rules sees to it that it is there. */
+const char *jail_scratch(const struct jail *jail);
+/* Before each program: its folder, and *ret_rules for landlock_enter when it runs in `cwd` (NULL = ours, which it only reads), borrowed until the next call; -1:
+ * the kernel has none. 0, or -errno: for now they cannot be had whole, so no program may start. */
+int jail_rules(struct jail *jail, const char *cwd, int *ret_rules);
 /* The program has ended: what it left in its scratch folder is removed. */
 void jail_clean(struct jail *jail);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -109,5 +110,27 @@ TEST_SLOW(a_program_writes_only_where_it_was_told_to)
         CHECK_TEXT(run(state, "(echo x > data/log) 2>/dev/null; (echo x > new) 2>/dev/null; cat data/log 2>/dev/null; echo end", top), "\"end\\n\"");
     }
     CHECK_INT(access(keys, F_OK), 0);
+    remove_places(state);
+}
+
+/* With so few descriptors left first the rules, then folders, then pipes cannot be had. None of it may stay. */
+TEST_SLOW(rules_that_could_not_be_made_whole_are_made_again)
+{
+    enum { FEW = 8 };
+    struct rlimit before, now;
+    make_places();
+    void *state = open_exec();
+    int next = dup(0);
+    CHECK(next > 0 && !close(next) && !getrlimit(RLIMIT_NOFILE, &before));
+    for (rlim_t few = 0; few < FEW; few++) {
+        now = (struct rlimit){(rlim_t)next + few, before.rlim_max};
+        CHECK_INT(setrlimit(RLIMIT_NOFILE, &now), 0);
+        const char *told = run(state, "cat $1/data/log 2>/dev/null; echo end", few % 2 ? room : NULL);      /* other rules each time */
+        CHECK_INT(setrlimit(RLIMIT_NOFILE, &before), 0);
+        CHECK(strstr(told, "Too many open files"));
+        CHECK_TEXT(run(state, "head -c 4 /etc/passwd; echo x > $TMPDIR/x && cat $TMPDIR/x", few % 2 ? room : NULL), "\"rootx\\n\"");
+        if (landlock_level())
+            CHECK_TEXT(run(state, "cat $1/data/log 2>/dev/null; echo end", few % 2 ? room : NULL), "\"end\\n\"");
+    }
     remove_places(state);
 }

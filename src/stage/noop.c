@@ -9,6 +9,7 @@
  *   result X      give this as the result          trace true    give the job's traceparent as the result */
 #include "base/json.h"
 #include "os/file.h"
+#include "stage/input.h"
 #include "stage/stage.h"
 
 #include <errno.h>
@@ -17,6 +18,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { WISHES_BYTES_MAX = 1023 };
 
 /* Waiting on a condition that nobody signals needs no system call beyond futex, which a locked-in worker still has. */
 static void rest(int64_t ms)
@@ -101,10 +104,15 @@ static void wish_inside(struct bytes text, const struct stage_task *task, struct
 /* Larger files are data: they are not read. */
 static void wish_in_file(const struct stage_task *task, struct stage_outcome *outcome)
 {
-    char text[1024];
-    ssize_t count = task->input_fd >= 0 ? pread(task->input_fd, text, sizeof text, 0) : 0;
-    if (count > 0 && count < sizeof text && text[0] == '{')
-        wish_inside((struct bytes){text, (size_t)count}, task, outcome);
+    struct buf text BUF_OWNED;
+    struct problem problem = {0};
+    int64_t size;
+    buf_init(&text, WISHES_BYTES_MAX);
+    int rc = task->input_fd >= 0 ? input_read(task->input_fd, &text, &size, &problem) : INPUT_TOO_LARGE;
+    if (rc < 0)
+        stage_outcome_fail(outcome, STAGE_RETRY, "processing", "%s", problem.text);
+    else if (!rc && bytes_start(buf_bytes(&text), BYTES("{")))
+        wish_inside(buf_bytes(&text), task, outcome);
 }
 
 static void run(void *state, const struct stage_task *task, struct stage_outcome *outcome)
