@@ -46,6 +46,7 @@ OTHERS = [
     Part('sim', 'deterministic lives of the store and the engine', 1800, '{python} tests/trust/sim.py'),
     Part('syscalls', 'every call path to a call of the system fails, and nothing told is lost', 2400, '{python} tests/trust/syscalls.py'),
     Part('memory', 'every call path to an allocation fails once, and nothing told is lost', 2700, '{python} tests/trust/memory.py --first'),
+    Part('inside', 'every call path inside a worker fails, and costs an attempt at most', 2400, '{python} tests/trust/inside.py'),
     Part('repair', 'caches damaged and made anew, backups under load', 1200, '{python} tests/trust/repair.py'),
     Part('workers', 'killed, stopped and late workers do nothing twice; poison ends', 900, '{python} tests/trust/workers.py'),
     Part('cover', 'the tests go through the core, the parsers and the fence', 1500, '{python} tools/cover.py'),
