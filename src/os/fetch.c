@@ -97,8 +97,8 @@ void fetch_call_free(struct fetch_call *call)
 static void ring(struct fetch *fetch)
 {
     uint64_t one = 1;
-    ssize_t unused = write(fetch->bell, &one, sizeof one);
-    (void)unused;                                /* it can only fail because the bell rings already */
+    while (write(fetch->bell, &one, sizeof one) < 0 && errno == EINTR)
+        ;                                        /* else it can only fail because the bell rings already */
 }
 
 void fetch_answered(struct fetch_call *call)

@@ -47,8 +47,8 @@ void fetch_poll_close(struct lane *lane)
 void fetch_poll_wake(struct lane *lane)
 {
     uint64_t one = 1;
-    ssize_t unused = write(lane->wake, &one, sizeof one);
-    (void)unused;                                /* it can only fail because the wait is ended already */
+    while (write(lane->wake, &one, sizeof one) < 0 && errno == EINTR)
+        ;                                        /* else it can only fail because the wait is ended already */
 }
 
 /* Curl is asked for its next time at each turn, and not told to call: it calls only when that time changes, so a clock of ours that is a

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/json_grammar.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -123,14 +124,17 @@ static void take_text(struct step *step, const struct buf *body)
         step_fail(step, "validation", false, 0, "Stage %.*s: the text of %zu bytes is too long.", BYTES_ARG(step_stage_name(step)), body->count);
 }
 
-static bool read_all(int file, struct buf *ret)
+/* 0, -EFBIG when it is too long, or another -errno. */
+static int read_all(int file, struct buf *ret)
 {
     for (;;) {
         if (!buf_reserve(ret, 16384))
-            return false;
+            return -EFBIG;
         ssize_t got = pread(file, ret->at + ret->count, 16384, (off_t)ret->count);
+        if (got < 0 && errno == EINTR)
+            continue;
         if (got <= 0)
-            return got == 0;
+            return got ? -errno : 0;
         ret->count += (size_t)got;
     }
 }
@@ -147,10 +151,13 @@ static void take(struct step *step, struct fetch_answer *answer)
         make(step, rows ? "rows" : "jq", (struct bytes){0}, file);
         return;
     }
-    bool good = file < 0 ? buf_put(&body, answer->body) : read_all(file, &body);
+    int rc = file >= 0 ? read_all(file, &body) : buf_put(&body, answer->body) ? 0 : -EFBIG;
     if (file >= 0)
         close(file);
-    if (!good)
+    if (rc && rc != -EFBIG)
+        step_fail(step, "processing", true, 0, "Stage %.*s: the answer of %lld bytes could not be read again: %s.", BYTES_ARG(step_stage_name(step)),
+                  (long long)answer->bytes, strerror(-rc));
+    else if (rc)
         step_fail(step, "validation", false, 0, "Stage %.*s: the answer of %lld bytes could not be taken as one text.",
                   BYTES_ARG(step_stage_name(step)), (long long)answer->bytes);
     else if (text)

@@ -46,12 +46,13 @@ static void copy_turn(struct step *step)
     struct remote_job *job = (struct remote_job *)step;
     MEM_OWNED char *piece = mem_new(COPY_BYTES);
     ssize_t count = pread(job->copying, piece, COPY_BYTES, job->copied);
-    if (count < 0 || !put(job, (struct bytes){piece, (size_t)count})) {
+    bool broken = count < 0 && errno == EINTR;
+    if (!broken && (count < 0 || !put(job, (struct bytes){piece, (size_t)count}))) {
         no_room(job);
         return;
     }
-    job->copied += count;
-    if (count == COPY_BYTES) {
+    if (count) {
+        job->copied += broken ? 0 : count;
         step_sleep(step, 0, copy_turn);
         return;
     }
