@@ -41,7 +41,7 @@ OTHERS = [{'name': 'computed', 'legs': [{'stages': [{'stage': 'jq', 'with': {'pr
           {'name': 'cards', 'legs': [{'stages': ['match'], **TERMS}]}]
 WORKERS = 4               # one of items, one of programs, two of expressions
 BACK_S = 10
-QUICK_POINTS, QUICK_MIN, RUNS_MIN = 8, 12, 400
+QUICK_POINTS, QUICK_MIN, RUNS_MIN = 4, 2, 400
 
 
 def errors_of(kind):
@@ -225,8 +225,9 @@ def main():
     paths.KINDS.update(work=Work, first=First)
     witness, total, missed, tally = Witness(options.seed), 0, 0, collections.Counter()
     calls = [number for number, kind in enumerate(CLASSES) if number != ALLOC and errors_of(kind)]
-    names = ['work'] if options.quick else [name for name in ('work', 'first') if options.only in (None, name)]
-    for what, classes, wanted, both in (('calls', calls, names, True), ('allocations', [ALLOC], [name for name in names if name == 'work'], False)):
+    kinds = [('calls', calls, ('work', 'first'), True), ('allocations', [ALLOC], ('work',), False)]
+    for what, classes, names, both in [('calls', calls, ('work',), True)] if options.quick else kinds:
+        wanted = [name for name in names if options.only in (None, name)]
         classes = [number for number in classes if options.kind in (None, CLASSES[number])]
         if not classes or not wanted:
             continue
