@@ -405,7 +405,7 @@ static void look_for_ways(enum fault_kind kind, struct share *all)
 static void try_faults(enum fault_kind kind, int error, const char *what)
 {
     int64_t there = short_seen[kind];
-    bool in_a_row = error == ENOSPC && kind != FAULT_SYNC;         /* space is not there again at once */
+    bool in_a_row = error == ENOSPC && kind == FAULT_WRITE;        /* space is not there again at once */
     pattern = (struct fault){.kind = kind, .times = in_a_row ? 3 : 1, .error = error};
     stride = points_max && there > points_max ? (there + points_max - 1) / points_max : 1;
     struct share all = in_processes(fail_numbers, (size_t)((there + stride - 1) / stride), LIE_NONE, processes * LIVES_A_CORE);
