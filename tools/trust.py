@@ -41,6 +41,7 @@ TIMED = [
 # The longest first, so that the last one is short.
 OTHERS = [
     Part('fuzz', 'every input that was kept for the parsers, and new ones', 2400, '{python} tests/trust/fuzz.py'),
+    Part('soak', 'ten million events, and the server holds what it held', 2400, '{python} tests/trust/soak.py'),
     Part('power', 'what a power cut, a failing disk and a full one leave of the log and its files', 1800, '{build}/power'),
     Part('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 1800, '{python} tests/trust/kills.py'),
     Part('sim', 'deterministic lives of the store and the engine', 1800, '{python} tests/trust/sim.py'),

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""One server lives through millions of events while its clock jumps by hours: what it holds in memory and descriptors at the end is what it held soon after the beginning.
+
+Usage: tests/trust/soak.py [--quick] [--seed N] [--events N]
+
+Clients send jobs and read each to its end; ended jobs are removed by retention all the while, as the calendar has it. The clock jumps by an hour, forwards
+or back, and wanders a day at most.
+"""
+import collections
+import http.client
+import json
+import random
+import re
+import statistics
+import sys
+import threading
+import time
+
+from injection import Faulty
+from scorecard import Scorecard
+
+EVENTS, EVENTS_QUICK = 10_000_000, 60_000
+ITEMS, FAILING, RETRIED, LARGE, CLIENTS = 4000, 15, 5, 15, 3
+HOUR, DAY = 3600, 86400
+WORKERS = 32            # of each item the start is synced before it is begun: many at once share a sync
+JUMP_EVERY_S = 1.0
+GROWTH_PERCENT = 2
+RETENTION = '30m'
+PIPELINE = {'name': 'soak', 'legs': [{'stages': ['noop'], 'timeout_s': 30, 'attempts': 2, 'backoff_ms': [10, 20]}]}
+
+Sample = collections.namedtuple('Sample', 'events server workers descriptors')
+
+
+def memory_kib(pid):
+    with open(f'/proc/{pid}/status', encoding='ascii') as file:
+        return next((int(line.split()[1]) for line in file if line.startswith('VmRSS:')), 0)
+
+
+class Load:
+    """Clients that send jobs until so many events are in the log; what was not as it should be stands in `wrong`."""
+
+    def __init__(self, server, events, seed):
+        self.server, self.wanted, self.seed = server, events, seed
+        self.events = self.jobs = self.twice = self.overtaken = self.jumps = 0
+        self.wrong, self.samples, self.lock, self.over = [], [], threading.Lock(), threading.Event()
+
+    def items(self, chance):
+        """Most do nothing; some fail at once or after another try, or bring a larger result."""
+        orders = [{'retry': 'again'}] * RETRIED + [{'fail': 'no'}] * (FAILING - RETRIED) + [{'result': 'x' * chance.randint(1, 100_000)} for _ in range(LARGE)]
+        orders += [{}] * (ITEMS - len(orders))
+        chance.shuffle(orders)
+        return '\n'.join(json.dumps({'noop': order}) for order in orders).encode()
+
+    def job(self, chance):
+        """Sends one and reads it to its end."""
+        answer = self.server.ask('POST', '/v1/jobs?pipeline=soak', self.items(chance), {'Content-Type': 'application/jsonl'})
+        told = answer.json()
+        if answer.status != 202:
+            return self.complain(f'a job was answered with {answer.status}: {told}')
+        stream = self.server.ask('GET', f'/v1/jobs/{told["id"]}/events')
+        text = stream.body()
+        ids = [int(seq) for seq in re.findall(rb'^id: \d+-(\d+)$', text, re.MULTILINE)]
+        ends = [len(re.findall(rb'^event: ' + kind + rb'$', text, re.MULTILINE)) for kind in (b'result', b'failed', b'complete')]
+        if ends != [ITEMS - FAILING, FAILING, 1] or ids != list(range(ids[0], ids[-1] + 1)):
+            if self.server.get(f'/v1/jobs/{told["id"]}').status == 404:      # it had ended, and the clock jumped while the end was on its way
+                self.overtaken += 1
+                return None
+            return self.complain(f'a stream of {len(ids)} frames, the last {ids[-1:]}, told of {ends} ends')
+        with self.lock:
+            self.jobs, self.events = self.jobs + 1, self.events + ids[-1]
+            self.twice += text.count(b'"state":"processing"') - ITEMS - RETRIED
+
+    def complain(self, sentence):
+        with self.lock:
+            self.wrong.append(sentence)
+        print(f'       {sentence}', flush=True)
+
+    def client(self, number):
+        chance = random.Random(f'{self.seed} {number}')
+        while self.events < self.wanted and len(self.wrong) < 10:
+            try:
+                self.job(chance)
+            except (OSError, ValueError, LookupError, http.client.HTTPException) as trouble:
+                self.complain(repr(trouble))
+
+    def clock(self):
+        chance, ahead = random.Random(self.seed), 0
+        while not self.over.wait(JUMP_EVERY_S):
+            step = chance.choice((HOUR, -HOUR))
+            ahead += step if abs(ahead + step) <= DAY else -step
+            self.server.control.skew(ahead)
+            self.jumps += 1
+            workers = [memory_kib(pid) for pid in self.server.workers()]
+            self.samples.append(Sample(self.events, self.server.memory_kib(), max(workers, default=0), self.server.descriptors()))
+
+    def run(self):
+        clients = [threading.Thread(target=self.client, args=(number,)) for number in range(CLIENTS)]
+        clock = threading.Thread(target=self.clock)
+        for thread in (clock, *clients):
+            thread.start()
+        for thread in clients:
+            thread.join()
+        self.over.set()
+        clock.join()
+
+    def growth(self, what):
+        """(the median of the second fifth, of the last fifth, by how many per cent it grew)"""
+        def median(first, last):
+            return statistics.median([getattr(one, what) for one in self.samples if first <= one.events / self.events <= last] or [0])
+        early, late = median(0.2, 0.4), median(0.8, 1)
+        return early, late, (late - early) / early * 100 if early else 0.0
+
+
+def main():
+    card = Scorecard('soak', __doc__)
+    card.parser.add_argument('--events', type=int)
+    options = card.begin()
+    events = options.events or (EVENTS_QUICK if options.quick else EVENTS)
+    server = Faulty(PIPELINE, MAX_WORKERS=WORKERS, RIVULET_RETENTION=RETENTION)
+    load = Load(server, events, options.seed)
+    load.run()
+    card.row('events of jobs that were sent, run and read to their end', load.events, bar=f'{events:,}', good=load.events >= events)
+    card.row('    jobs', load.jobs, f'of {ITEMS:,} items')
+    removed = load.jobs + load.overtaken - server.rows('SELECT count(*) FROM job')[0][0]
+    if not options.quick:
+        card.row('    removed by retention meanwhile', removed, bar='> 0', good=removed > 0)
+        card.row('    removed before their readers had the end', load.overtaken)
+    card.row('    jumps of the clock by an hour', load.jumps)
+    card.row('streams and answers that were not whole', len(load.wrong), bar=0)
+    card.row('items started more often than they should be', load.twice, bar=0)
+    for what, name, unit in (('server', 'memory of the server', 'KiB'), ('workers', 'memory of its largest worker', 'KiB'), ('descriptors', 'descriptors of the server', '')):
+        early, late, growth = load.growth(what)
+        card.row(f'{name}, median of the second fifth', early, unit)
+        card.row('    of the last fifth', late, unit)
+        if not options.quick:
+            card.row('    grown by', growth, '%', bar=GROWTH_PERCENT)
+    server.drop()
+    return card.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
