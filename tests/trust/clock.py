@@ -8,7 +8,8 @@ import random
 import sys
 import time
 
-from injection import Faulty, Witness, image
+from injection import Faulty, Witness
+from rivulet_server import image
 from runs import until
 from scorecard import Scorecard
 from survival import DONE, FAILED, Follower

@@ -17,8 +17,10 @@ import threading
 import time
 
 import scenarios
-from injection import ALL, WRITE_FILE, Faulty, Sweep, Witness, image, jpeg, points_of
+from injection import ALL, WRITE_FILE, Faulty, Sweep, Witness, points_of
+from rivulet_server import image
 from scorecard import Scorecard
+from survival import jpeg
 
 WANTED, POINTS, QUICK_POINTS, FULL_S = ('upload', 'submit', 'claim', 'finish', 'cancel', 'again', 'many'), 25, 2, 0.25
 ROOMS = (0, 1, 100, 511, 512, 4095, 4096, 4097, 8192, 16384, 32768, 65536, 131072, 1 << 20)

@@ -25,8 +25,8 @@ import unittest
 from typing import NamedTuple
 
 from scorecard import BUILD
-from rivulet_server import PROGRAM, Answer, Rivulet, image
-from survival import LOST, Brittle, Mortal, Story, blobs_on_disk, check_server, hash_of, jpeg
+from rivulet_server import PROGRAM, Answer, Rivulet
+from survival import LOST, Brittle, Mortal, Story, blobs_on_disk, check_server, hash_of
 
 LIBRARY = os.path.join(BUILD, 'tests', 'faults.so')
 CLASSES = ('alloc', 'write-file', 'write-socket', 'read-file', 'read-socket', 'sync', 'open', 'name', 'start', 'map', 'stat', 'wait', 'write-other', 'read-other', 'accept', 'watch')

@@ -21,12 +21,13 @@ import sys
 import time
 
 import paths
-from injection import ALL, ALLOC, CLASSES, END_S, Faulty, Told, Witness, image, jpeg
+from injection import ALL, ALLOC, CLASSES, END_S, Faulty, Told, Witness
 from paths import PIECE, Ways
+from rivulet_server import image
 from runs import children_of
 from scenarios import LARGE, SMALL
 from scorecard import ROOT, Scorecard
-from survival import DONE, FAILED, LOST, RETRY, Mortal
+from survival import DONE, FAILED, LOST, RETRY, Mortal, jpeg
 
 SEEN_BY_NOBODY = [('read-socket', errno.EINTR), ('write-socket', errno.EINTR), ('read-file', errno.EINTR), ('read-file', PIECE), ('write-file', errno.EINTR),
                   ('write-file', PIECE), ('read-other', errno.EINTR), ('write-other', errno.EINTR), ('wait', errno.EINTR)]

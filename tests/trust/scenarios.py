@@ -3,8 +3,9 @@ same each time as far as threads allow; a server that has just been started does
 import json
 import threading
 
-from injection import Told, image, jpeg
-from survival import Brittle
+from injection import Told
+from rivulet_server import image
+from survival import Brittle, jpeg
 from test_http_stage import Side
 
 SMALL, LARGE = {'said': 'small'}, 70000

@@ -14,7 +14,6 @@ import re
 import statistics
 import sys
 import threading
-import time
 
 from injection import Faulty
 from scorecard import Scorecard
