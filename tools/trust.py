@@ -32,16 +32,16 @@ QUICK_S = 120           # a quick part that takes longer than this hangs
 # seconds_max: of the whole of it.
 Part = collections.namedtuple('Part', 'name proves seconds_max command')
 
-# What these measure is time: nothing runs beside them.
+# What these measure is time, or memory, which a slow disk makes more: nothing runs beside them.
 TIMED = [
     Part('subscribers', 'thousands of readers, slow and dead ones among them', 400, '{python} tests/trust/subscribers.py'),
     Part('dribblers', 'clients that dribble cost the others nothing', 400, '{python} tests/trust/dribblers.py'),
     Part('restarts', 'SIGTERM and a new start under load lose nothing and hold up nobody', 400, '{python} tests/trust/restarts.py'),
+    Part('soak', 'ten million events, and the server holds what it held', 2400, '{python} tests/trust/soak.py'),
 ]
 # The longest first, so that the last one is short.
 OTHERS = [
     Part('fuzz', 'every input that was kept for the parsers, and new ones', 2400, '{python} tests/trust/fuzz.py'),
-    Part('soak', 'ten million events, and the server holds what it held', 2400, '{python} tests/trust/soak.py'),
     Part('power', 'what a power cut, a failing disk and a full one leave of the log and its files', 1800, '{build}/power'),
     Part('kills', 'kill -9 of the server under load loses nothing that was acknowledged', 1800, '{python} tests/trust/kills.py'),
     Part('sim', 'deterministic lives of the store and the engine', 1800, '{python} tests/trust/sim.py'),

@@ -102,11 +102,12 @@ class Load:
         self.over.set()
         clock.join()
 
+    def median(self, what, first, last):
+        return statistics.median([getattr(one, what) for one in self.samples if first <= one.events / self.events <= last] or [0])
+
     def growth(self, what):
         """(the median of the second fifth, of the last fifth, by how many per cent it grew)"""
-        def median(first, last):
-            return statistics.median([getattr(one, what) for one in self.samples if first <= one.events / self.events <= last] or [0])
-        early, late = median(0.2, 0.4), median(0.8, 1)
+        early, late = self.median(what, 0.2, 0.4), self.median(what, 0.8, 1)
         return early, late, (late - early) / early * 100 if early else 0.0
 
 
@@ -129,6 +130,7 @@ def main():
     card.row('items started more often than they should be', load.twice, bar=0)
     for what, name, unit in (('server', 'memory of the server', 'KiB'), ('workers', 'memory of its largest worker', 'KiB'), ('descriptors', 'descriptors of the server', '')):
         early, late, growth = load.growth(what)
+        card.note(f'{name}, medians of tenths: ' + ', '.join(f'{load.median(what, n / 10, (n + 1) / 10):,.0f}' for n in range(10)))
         card.row(f'{name}, median of the second fifth', early, unit)
         card.row('    of the last fifth', late, unit)
         if not options.quick:
