@@ -139,6 +139,7 @@ class Ledger:
         self.keys = {}                                          # Idempotency-Key → job
         self.documents = {}                                     # job → the last seq that a document showed
         self.cancelled, self.retries, self.deleted = set(), {}, {}
+        self.asked_away = set()      # jobs whose deletion was asked for and not refused: without an answer they may be there or not
         self.successful = {}                                    # job → how many results a whole answer had
         self.whole = {}                                         # job → a whole answer's frames
         self.wrong = collections.Counter()                      # what was seen to be wrong while it went on
@@ -254,7 +255,7 @@ class Ledger:
         """Looks, cancels, retries, deletes."""
         job, act = self.some_job(chance), chance.random()
         time.sleep(0.01)
-        if not job or job in self.deleted:
+        if not job or job in self.asked_away:
             return
         if act < 0.6:
             document = self.server.document(job)
@@ -290,10 +291,14 @@ class Ledger:
             if any(follower.job == job for follower in self.followers) or job in self.retries or job in self.whole:
                 return
             document = self.server.document(job)
-            if document.get('completed_at') is None or self.server.ask('DELETE', f'/v1/jobs/{job}').status != 204:
+            if document.get('completed_at') is None:
                 return
-            self.deleted[job] = document['seq']
-            self.told['deletions'] += 1
+            self.asked_away.add(job)
+            if self.server.ask('DELETE', f'/v1/jobs/{job}').status == 204:
+                self.deleted[job] = document['seq']
+                self.told['deletions'] += 1
+            else:
+                self.asked_away.remove(job)
 
     def interrupt_uploads(self, chance, name):
         """A client that goes away in the middle of a body: nothing may come of it but a cancelled job."""
@@ -359,12 +364,14 @@ class Ledger:
             if job in self.deleted:
                 if job in ids and self.server.get(f'/v1/jobs/{job}').status != 404:
                     self.note_loss(job, 'was deleted and is there')
+            elif job in self.asked_away and self.server.get(f'/v1/jobs/{job}').status == 404:
+                continue
             elif job not in ids:
                 self.note_loss(job, f'is gone ({batch.name})')
             else:
                 self.lost_of(job, batch, ids[job])
         for job, new in self.retries.items():
-            if new not in ids and new not in self.deleted:
+            if new not in ids and new not in self.asked_away:
                 self.note_loss(new, f'the retry of {job} is gone')
         return self.wrong['losses']
 
@@ -411,7 +418,7 @@ class Ledger:
                 found += 1
                 card.note(f'the {follower.face} stream of {follower.job} has {len(replays[which][1])} ids, its reader saw {len(follower.ids)}')
         for job, content in self.whole.items():
-            if job in self.deleted:      # between its end and its answer's
+            if job in self.asked_away:      # between its end and its answer's
                 continue
             seen, there = events_of(content), events_of(replay(self.server, job, 'seed')[0])
             if seen != there:
@@ -424,14 +431,14 @@ class Ledger:
         """The law of the log, told by survival.py, and each job's document."""
         strict, wrong = unittest.TestCase(), 0
         epochs = [row[3] for row in rows]
-        if epochs != sorted(epochs) or (not self.deleted and [row[0] for row in rows] != list(range(1, len(rows) + 1))):
+        if epochs != sorted(epochs) or (not self.asked_away and [row[0] for row in rows] != list(range(1, len(rows) + 1))):
             wrong += 1
             card.note('pos has a gap, or epochs go back')
         for job, events in ids.items():
             try:
                 check_document(strict, self.server, Story(strict, events))
             except (AssertionError, KeyError) as trouble:
-                if job in self.deleted:
+                if job in self.asked_away:
                     continue
                 wrong += 1
                 card.note(f'{job}: {str(trouble)[:300]}')
