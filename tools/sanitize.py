@@ -41,7 +41,7 @@ OPTIONS = {
     'ASAN_OPTIONS': COMMON + ':detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1',
     'UBSAN_OPTIONS': COMMON + ':print_stacktrace=1',
     'LSAN_OPTIONS': 'print_suppressions=0:suppressions=' + os.path.join(OURS, 'leaks.txt'),
-    'TSAN_OPTIONS': COMMON + ':second_deadlock_stack=1:suppressions=' + os.path.join(OURS, 'races.txt'),
+    'TSAN_OPTIONS': COMMON + ':second_deadlock_stack=1:atexit_sleep_ms=0:suppressions=' + os.path.join(OURS, 'races.txt'),
 }
 WRAPPER = """#!/bin/sh
 LD_PRELOAD={build}/tests/sanitizers/pidfd.so exec valgrind --quiet --trace-children=yes --child-silent-after-fork=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \\

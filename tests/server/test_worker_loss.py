@@ -75,7 +75,7 @@ class WorkerLoss(unittest.TestCase):
 
     def test_all_workers_killed_at_once_are_replaced(self):
         self.serve(4)
-        stream = self.server.post('/process-batch-fast', [image(sleep_ms=150)] * 12)
+        stream = self.server.post('/process-batch-fast', [image(sleep_ms=600)] * 4 + [image(sleep_ms=20)] * 8)
         self.started((3, 1))
         old = self.server.workers()
         for worker in old:
