@@ -34,6 +34,7 @@ export function paint(of, at) {
   if (follows && !job.end) followFrontier();
   legend();
   draw();
+  if (!$('timeline').hidden) describe();
   if ($('chart-table').open) table();
 }
 
@@ -117,7 +118,6 @@ function drawNow() {
   pen.clip();
   for (let index = first; index <= last; index++) row(pen, index, HEAD + index * ROW - chart.scrollTop, from, width, place, end);
   pen.restore();
-  if (canvas.getAttribute('aria-label') !== summary()) canvas.setAttribute('aria-label', summary());
 }
 
 function tick(at, step) {
@@ -194,9 +194,11 @@ function mark(pen, state, x, middle) {
 
 // ---- words ----
 
-function summary() {
-  return `${plural(rows(), 'item')} over ${seconds((endOfTime() - job.began) / 1000)}: ${count(job.done.length)} done, ${count(job.failed.length)} failed. ` +
-         'The arrow keys read single rows; the table below has them all.';
+// The chart in words. They change with the job and wait for no frame: those who listen may have the tab behind another.
+function describe() {
+  const words = `${plural(rows(), 'item')} over ${seconds((endOfTime() - job.began) / 1000)}: ${count(job.done.length)} done, ${count(job.failed.length)} failed. ` +
+                'The arrow keys read single rows; the table below has them all.';
+  if ($('canvas').getAttribute('aria-label') !== words) $('canvas').setAttribute('aria-label', words);
 }
 
 function table() {

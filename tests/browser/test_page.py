@@ -408,6 +408,15 @@ class Page(unittest.TestCase):
         tab.run('document.getElementById("chart-table").open = true')
         tab.until('document.querySelectorAll("#chart-table tbody tr").length === 2')
 
+    def test_a_tab_behind_another_says_all_without_a_frame(self):
+        tab = self.tab
+        tab.call('Page.addScriptToEvaluateOnNewDocument',
+                 source='Object.defineProperty(Document.prototype, "hidden", { get: () => true }); window.requestAnimationFrame = () => 1')
+        self.open(self.submit(value(result=1), value(fail='no')))
+        self.ended()
+        self.assertEqual(tab.text('#count'), '2 / 2 · 1 failed')
+        self.assertRegex(tab.run('document.getElementById("canvas").getAttribute("aria-label")'), '^2 items over .*: 1 done, 1 failed')
+
     def test_a_phone_scrolls_one_way_only(self):
         tab = self.tab
         tab.size(360, 740, mobile=True)
