@@ -7,7 +7,6 @@
 #include "os/file.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -183,14 +182,19 @@ static void to_next_blob(struct run *run, const struct sha *sha)
     open_made(&run->timer);
 }
 
-static void on_stowed(void *data, const struct outcome *outcome)
+static void end_by_worker(struct run *run, const struct outcome *outcome)
 {
-    struct run *run = data;
     struct run_end end = {.done = outcome->verdict == VERDICT_DONE, .value = outcome->value, .blob = outcome->blob,
                           .retry = outcome->verdict == VERDICT_RETRY, .error_type = "processing", .error = outcome->error,
                           .stage = trip_stage_name(run->trip, run->stage)};
-    run->stow = NULL;
     end_run(run, &end);
+}
+
+static void on_stowed(void *data, const struct outcome *outcome)
+{
+    struct run *run = data;
+    run->stow = NULL;
+    end_by_worker(run, outcome);
 }
 
 /* A stage has made something of its input. */
@@ -222,14 +226,14 @@ static void on_put(void *data, const struct outcome *outcome)
     if (outcome->verdict == VERDICT_DONE)
         stage_done(run, outcome->value, outcome->blob);
     else
-        fail_run(run, "processing", "What a stage has made could not be put into its input.");
+        end_by_worker(run, outcome);
 }
 
-/* The input is long and stands in a file: a worker reads it. Every JSON text is a jq program. */
+/* The input is long and stands in a file: a worker reads it, and has it for good. Every JSON text is a jq program. */
 static void put_into_file(struct run *run, struct bytes name, struct bytes value)
 {
     struct buf BUF_OWNED program, BUF_OWNED stages;
-    struct ask_want want = {.input_fd = fcntl(run->input_fd, F_DUPFD_CLOEXEC, 0), .type = BYTES("application/json"), .turn = ASK_GOES_ON};
+    struct ask_want want = {.input_fd = run->input_fd, .type = BYTES("application/json"), .turn = ASK_GOES_ON};
     buf_init(&program, LIMIT_ASK_BYTES);
     buf_init(&stages, LIMIT_FRAME_BYTES);
     buf_text(&program, "if type == \"object\" then .[");
@@ -239,12 +243,15 @@ static void put_into_file(struct run *run, struct bytes name, struct bytes value
     json_bytes(&stages, buf_bytes(&program));
     buf_text(&stages, "}}]");
     want.stages = buf_bytes(&stages);
-    if (want.input_fd >= 0 && buf_ok(&stages) && buf_ok(&program))
-        run->ask = ask_start(run->trip->trips->options.asker, &want, on_put, run);
-    else if (want.input_fd >= 0)
-        close(want.input_fd);
+    if (!buf_ok(&stages) || !buf_ok(&program)) {
+        fail_run(run, "processing", "What a stage has made is too long to be put into its input.");
+        return;
+    }
+    run->input_fd = -1;
+    run->ask = ask_start(run->trip->trips->options.asker, &want, on_put, run);
     if (!run->ask)
-        fail_run(run, "processing", "What a stage has made is too long to be put into its input, or no worker could be asked.");
+        end_run(run, &(struct run_end){.retry = true, .error_type = "busy", .stage = trip_stage_name(run->trip, run->stage),
+                                       .error = BYTES("Too many wait for workers: none could put what a stage has made into its input.")});
 }
 
 /* With "into" what a stage has made becomes a member of its input; an input that has none is replaced. */

@@ -159,3 +159,46 @@ TEST(records_may_be_stopped_while_their_file_is_looked_through)
     close(ends[0]);
     close(ends[1]);
 }
+
+/* Of its two questions one is what the stage makes, the other puts that into the input; then no descriptor is left, and it may be that nobody answers. */
+static struct { struct timer timer; struct token token; bool dies; } put;
+
+static void tell_of_its_end(struct timer *timer)
+{
+    bench.thinker.crew.client.outcome(bench.thinker.crew.client.data, put.token, &(struct outcome){.verdict = VERDICT_RETRY, .error = BYTES("The worker died.")}, false);
+}
+
+static void think_and_put(struct crew *crew, const struct task *task)
+{
+    bool puts = memmem(task->stages.at, task->stages.count, "if type", 7);
+    if (!puts)
+        no_descriptors();
+    if (!puts || !put.dies) {
+        think(crew, task);
+        return;
+    }
+    put.token = task->token;
+    close(task->input_fd);
+    timer_start(bench.loop, &put.timer, 0, tell_of_its_end);
+}
+
+TEST_SLOW(what_a_stage_has_made_is_put_into_a_long_input_without_another_descriptor)
+{
+    static const struct crew_ops ops = {.slots_free = thinker_free, .start = think_and_put, .stop = thinker_stop};
+    bench_open("\"stages\":[{\"stage\":\"jq\",\"with\":{\"program\":\".q + 1\",\"into\":\"sum\"}}],\"attempts\":9", far_side);
+    bench.thinker.crew.ops = &ops;
+    for (int i = 0; i < 2; i++) {
+        put.dies = i == 1;
+        begin_with(i, "", file_with("{\"q\":4}"));
+        until(&bench.outcomes, i + 1);
+        descriptors_again();
+        test_note("%s%s", bench.value, bench.error);
+        if (put.dies) {
+            CHECK_INT(bench.verdict, VERDICT_RETRY);
+            CHECK_TEXT(bench.error, "The worker died.");
+        } else {
+            CHECK_TEXT(bench.value, "{\"q\":4,\"sum\":5}");
+        }
+    }
+    bench_close();
+}
