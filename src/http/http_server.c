@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "http/cors.h"
 #include "http/problem_json.h"
+#include "os/file.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -74,7 +75,7 @@ static void on_connections(void *data, int events)
         if (fd >= 0) {
             if (!take_in(server, fd, &from))
                 turn_away(server, fd);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        } else if (file_scarce(-errno) || errno == ENOBUFS) {
             watch_want(server->watch, 0);
             timer_start(server->loop, &server->accept_again, ACCEPT_REST_US, accept_again);
             return;

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "os/child.h"
+#include "os/file.h"
 #include "os/landlock.h"
 
 #include <errno.h>
@@ -220,7 +221,7 @@ static int run(struct exec_child *child, struct ends *ends, struct problem *prob
     int error = start(child, ends, find(child->argv[0], room), &pid);
     if (error) {
         problem_set(problem, "The program %.200s cannot be started: %s.", child->argv[0], strerror(error));
-        return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE ? EXEC_AGAIN : -1;
+        return error == EAGAIN || file_scarce(-error) ? EXEC_AGAIN : -1;
     }
     shut(&ends->in[0]);
     shut(&ends->out[1]);

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "os/file.h"
 #include "os/landlock.h"
 
 #include <dirent.h>
@@ -104,7 +105,7 @@ static bool leads_to_hidden(const struct jail *jail, const char *path)
 /* What a system refuses is no part of the rules; what it has none left of for a moment must not be missing in them for long. */
 static void note(struct jail *jail, int rc)
 {
-    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+    if (file_scarce(rc))
         jail->trouble = rc;
 }
 
