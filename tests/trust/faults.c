@@ -420,6 +420,19 @@ PLAIN(OPEN, int, pidfd_open, (pid_t pid, unsigned flags), (pid, flags))
 PLAIN(OPEN, int, memfd_create, (const char *name, unsigned flags), (name, flags))
 PLAIN(OPEN, int, dup3, (int from, int to, int flags), (from, to, flags))
 
+/* Of its many orders only those that make a descriptor. */
+#define ORDERS(name) \
+    int name(int fd, int order, ...) \
+    { \
+        va_list rest; \
+        va_start(rest, order); \
+        void *with = va_arg(rest, void *); \
+        va_end(rest); \
+        return (order == F_DUPFD || order == F_DUPFD_CLOEXEC) && fails(OPEN, "fcntl that duplicates") ? fail() : NEXT(name)(fd, order, with); \
+    }
+ORDERS(fcntl)
+ORDERS(fcntl64)
+
 PLAIN(NAME, int, rename, (const char *from, const char *to), (from, to))
 PLAIN(NAME, int, renameat, (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to))
 PLAIN(NAME, int, unlink, (const char *path), (path))

@@ -186,12 +186,12 @@ def large(server, witness):
 
 
 def call(server, witness):
-    """Items whose stage asks another machine."""
+    """Items whose stage asks another machine and puts the answer into its input; that of the last is long, and a file."""
     server.arm_now()
-    lines = b''.join(b'{"to":"%s/%d"}\n' % (server.side.base.encode(), n) for n in range(3))
+    lines = ''.join(json.dumps({'to': f'{server.side.base}/{n}', 'pad': 'x' * length}) + '\n' for n, length in enumerate((0, 0, 40_000))).encode()
     answer = server.ask('POST', '/v1/jobs?pipeline=calls', lines, {'Content-Type': 'application/jsonl', 'Prefer': 'wait=8'})
     if witness.note(answer, server):
-        told = Told(json.loads(answer.body())['id'], 'job', [f'"heard": "/{n}"' for n in range(3)])
+        told = Told(json.loads(answer.body())['id'], 'job', [f'"heard":"/{n}"' for n in range(3)])
         witness.jobs[told.job] = told
         witness.open.append(told)
 
@@ -201,5 +201,5 @@ def call_ready(server, witness):
 
 
 call.settings = {'RIVULET_NET_ALLOW': '127.0.0.1'}
-call.pipelines = [{'name': 'calls', 'in_flight': 10, 'legs': [{'stages': [{'stage': 'http', 'name': 'ask', 'with': {'method': 'GET', 'url': '.to'}}], 'timeout_s': 30, 'attempts': 4,
+call.pipelines = [{'name': 'calls', 'in_flight': 10, 'legs': [{'stages': [{'stage': 'http', 'name': 'ask', 'with': {'method': 'GET', 'url': '.to', 'into': 'said'}}], 'timeout_s': 30, 'attempts': 4,
                                                                'backoff_ms': [5, 10]}]}]
