@@ -110,11 +110,12 @@ function paint() {
   speak(job);
 }
 
-const openStill = (job) => job.total === null && !job.end;
+// Before its first event nothing is known of a job.
+const openStill = (job) => job.seq > 0 && job.total === null && !job.end;
 
 function head(job) {
   const total = job.total ?? known(job), done = ended(job);
-  const [sign, word] = stateWords(openStill(job) && !job.end && job.status === 'pending' ? 'open' : job.status);
+  const [sign, word] = stateWords(openStill(job) && job.status === 'pending' ? 'open' : job.status);
   say($('status'), `${sign} ${word}`);
   $('status').dataset.status = job.status;
   drawBar($('bar'), job);
