@@ -127,6 +127,10 @@ class Follower(threading.Thread):
             raise AssertionError(f'job {self.job} had not ended for its reader ({self.face})')
         try:
             stream = self.server.events(self.job, f'?face={self.face}', self.last)
+            if stream.status == 503 and self.face != 'job':      # it is going down; a browser's EventSource, which is for the job face, would not come back
+                stream.body()
+                self.life = life
+                return
             if stream.status not in (200, 204):
                 raise AssertionError(f'a reader of job {self.job} that came back was told {stream.status} {stream.body()}')
         except LOST:

@@ -1,4 +1,5 @@
 """What those who run a server look at: /livez, /readyz, /metrics, the log lines, and a trace that goes with its job."""
+import contextlib
 import http.client
 import json
 import os
@@ -120,20 +121,31 @@ class Health(Case):
         until(lambda: server.get('/readyz').status == 200)
 
     def test_a_server_that_goes_down_says_so(self):
+        """On three connections a second request stands behind a stream, and its turn comes when the server goes down."""
         server = self.serve()
         job = server.ask('POST', '/v1/jobs?pipeline=decklists&open=1').job
-        host = b' HTTP/1.1\r\nHost: localhost\r\n\r\n'
-        with socket.create_connection(('127.0.0.1', server.port), timeout=20) as sock:
-            sock.sendall(f'GET /v1/jobs/{job}/events'.encode() + host + b'GET /readyz' + host)
-            seen = b''
-            while b'retry: 1000' not in seen:
-                seen += sock.recv(65536)
+        told = []
+        with contextlib.ExitStack() as stack:
+            socks = []
+            for late in (f'/v1/jobs/{job}/events', f'/v1/events?job={job}', '/readyz'):
+                sock = stack.enter_context(socket.create_connection(('127.0.0.1', server.port), timeout=20))
+                sock.sendall(b''.join(f'GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode() for path in (f'/v1/jobs/{job}/events', late)))
+                seen = b''
+                while b'retry: 1000' not in seen:
+                    seen += sock.recv(65536)
+                socks.append((sock, seen))
             server.process.send_signal(signal.SIGTERM)
-            while piece := sock.recv(65536):
-                seen += piece
-        self.assertIn(b'HTTP/1.1 503 ', seen)
-        self.assertIn(b'"reasons":["the server is going down"]', seen)
+            for sock, seen in socks:
+                while piece := sock.recv(65536):
+                    seen += piece
+                told.append(seen)
+        farewell = b': the server is going down, come back\nretry: 1000\n\n'
+        for seen in told[:2]:      # an EventSource comes back after an answer of 200, and after no other
+            self.assertEqual((seen.count(b'HTTP/1.1 200 '), seen.count(b'HTTP/1.1 '), seen.count(farewell)), (2, 2, 2))
+        self.assertEqual((told[2].count(b'HTTP/1.1 503 '), told[2].count(farewell)), (1, 1))
+        self.assertIn(b'"reasons":["the server is going down"]', told[2])
         self.assertEqual(server.process.wait(20), 0)
+
 
 class Metrics(Case):
     def test_the_numbers_are_open_metrics_and_true(self):

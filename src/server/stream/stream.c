@@ -309,13 +309,23 @@ static void drain(struct party *party)
         return;
     if (!stream->started) {
         stream->started = stream->ended = true;
-        http_refuse(stream->request, 503, "The server is going down; come back to this stream when it is up again.");
+        if (stream->face == FACE_JOB)
+            stream_turn_back(stream->request);
+        else
+            http_refuse(stream->request, 503, "The server is going down; come back to this stream when it is up again.");
         return;
     }
     bool between = !stream->catching || !stream->catching->rest.count;
     if (stream->face == FACE_JOB && between)
-        http_stream_write(stream->request, BYTES(": the server is going down, come back\nretry: 1000\n\n"));
+        http_stream_write(stream->request, BYTES(STREAM_FAREWELL));
     end(stream);
+}
+
+void stream_turn_back(struct http_request *request)
+{
+    http_sse_start(request, NULL);
+    http_stream_write(request, BYTES(STREAM_FAREWELL));
+    http_stream_end(request);
 }
 
 void stream_begin(struct service *service, struct http_request *request, struct live *live, const struct stream_want *want)

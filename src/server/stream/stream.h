@@ -27,6 +27,12 @@ struct stream_want {
 /* Takes the request over: its user and on_close are the stream's. Headers may have been added before. */
 void stream_begin(struct service *service, struct http_request *request, struct live *live, const struct stream_want *want);
 
+/* What the job face and the streams of several jobs end with when the server goes down. */
+#define STREAM_FAREWELL ": the server is going down, come back\nretry: 1000\n\n"
+/* The same for one that has not begun. Not a 503: a browser's EventSource comes back after an answer of 200, and after any other status
+ * never again (WHATWG HTML, "server-sent events", the processing model). */
+void stream_turn_back(struct http_request *request);
+
 /* A hint for all streams of a job that want it; they get it when they are at the tip. */
 void stream_hint(struct service *service, int64_t job, int64_t item, int percent, struct bytes status);
 extern const struct tip_client stream_tip_client;     /* for tips_init */

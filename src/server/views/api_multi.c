@@ -6,6 +6,7 @@
 #include "http/query.h"
 #include "server/access/quota.h"
 #include "server/stream/flow.h"
+#include "server/stream/stream.h"
 #include "server/stream/whence.h"
 
 #include <stdlib.h>
@@ -107,7 +108,7 @@ static void flow_done(struct flow *flow)
 
 static const struct flow_kind multi_kind = {
     .content_type = "text/event-stream", .fill = fill, .pause = pause_all, .done = flow_done, .first = "retry: 1000\n\n",
-    .sign = ": still here\n\n", .farewell = ": the server is going down, come back\nretry: 1000\n\n",
+    .sign = ": still here\n\n", .farewell = STREAM_FAREWELL,
 };
 
 /* ---- before the first byte: every job is looked up, and every place ---- */
@@ -177,7 +178,7 @@ static void drain(struct party *party)
     if (multi->answered)
         return;
     multi->answered = true;
-    http_refuse(multi->request, 503, "The server is going down; come back to this stream when it is up again.");
+    stream_turn_back(multi->request);
 }
 
 /* ---- the question ---- */
