@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -61,4 +62,9 @@ void mem_free(void *pointer_to_pointer)
     void **pointer = pointer_to_pointer;
     free(*pointer);
     *pointer = NULL;
+}
+
+void mem_give_back(void)
+{
+    malloc_trim(0);
 }

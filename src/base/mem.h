@@ -16,6 +16,10 @@ _Noreturn void mem_none(void);                   /* says that there is no memory
 void mem_firm(bool on);
 bool mem_is_firm(void);
 
+/* Pages that nothing stands on go back to the system: what a burst took stays with the process otherwise, for as long as one block lies above it. From any
+ * thread; others may wait some milliseconds for memory meanwhile. */
+void mem_give_back(void);
+
 void mem_free(void *pointer_to_pointer);         /* frees *p, for the cleanup attribute */
 
 #define MEM_NEW(type) ((type *)mem_new(sizeof(type)))

@@ -30,7 +30,7 @@ struct serve {
     struct fetch *receivers;          /* their calls: never from fixtures */
     struct webhooks *webhooks;
     struct mirror *mirror;
-    struct timer grace, calls_grace;
+    struct timer grace, calls_grace, tidy;
     struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
     bool learned;                     /* it was a worker that said it */
     char *engine_name;
@@ -40,6 +40,9 @@ struct serve {
 
 /* What runs may finish for this long; the rest is found interrupted by the next start. Calls are given less: they may take minutes anyway. */
 enum { GRACE_US = 10 * 1000 * 1000, CALLS_GRACE_US = 3 * 1000 * 1000 };
+
+/* What bursts took goes back to the system so often. */
+enum { TIDY_EVERY_US = 30 * 1000 * 1000 };
 
 /* ---- facts for /health and /stats ---- */
 
@@ -296,6 +299,24 @@ static void say_abort(int number)
     raise(number);
 }
 
+static int give_back(void *data)
+{
+    mem_give_back();
+    return 0;
+}
+
+static void given_back(void *data, int result)
+{
+}
+
+/* In the pool: the loop waits for nobody. */
+static void tidy(struct timer *timer)
+{
+    struct loop *loop = TIMER_OF(timer, struct serve, tidy)->host.loop;
+    loop_pool(loop, give_back, given_back, NULL);
+    timer_start(loop, timer, TIDY_EVERY_US, tidy);
+}
+
 /* What has to hold between settings before anything is opened. */
 static int check_settings(const struct settings *settings, struct problem *problem)
 {
@@ -325,7 +346,9 @@ static int serve_until_told(struct serve *serve, struct problem *problem)
             loop_on_signal(serve->host.loop, SIGHUP, told_to_reload, serve);
         say_ready(serve);
         manager_ready(&serve->manager, serve->host.loop, status_line, serve);
+        timer_start(serve->host.loop, &serve->tidy, TIDY_EVERY_US, tidy);
         loop_run(serve->host.loop);
+        timer_stop(serve->host.loop, &serve->tidy);
         timer_stop(serve->host.loop, &serve->grace);
         timer_stop(serve->host.loop, &serve->calls_grace);
         const struct problem *broken = serve->draining ? NULL : workers_problem(serve->host.crew);
