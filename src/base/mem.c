@@ -68,3 +68,9 @@ void mem_give_back(void)
 {
     malloc_trim(0);
 }
+
+size_t mem_taken(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}

@@ -19,6 +19,7 @@ bool mem_is_firm(void);
 /* Pages that nothing stands on go back to the system: what a burst took stays with the process otherwise, for as long as one block lies above it. From any
  * thread; others may wait some milliseconds for memory meanwhile. */
 void mem_give_back(void);
+size_t mem_taken(void);                          /* bytes that are allocated now, by anybody in the process */
 
 void mem_free(void *pointer_to_pointer);         /* frees *p, for the cleanup attribute */
 

@@ -27,7 +27,8 @@ TEST(what_a_burst_took_goes_back_to_the_system)
         memset(blocks[i] = mem_new(BLOCK_BYTES), 1, BLOCK_BYTES);
     for (int i = 0; i + 1 < BLOCKS; i++)
         free(blocks[i]);
-    size_t before = resident();
+    size_t before = resident(), taken = mem_taken();
+    CHECK(taken > BLOCK_BYTES && taken + ALL_BYTES / 2 < before);
     mem_give_back();
     size_t after = resident();
     test_note("%zu bytes before, %zu after", before, after);

@@ -31,6 +31,8 @@ struct serve {
     struct webhooks *webhooks;
     struct mirror *mirror;
     struct timer grace, calls_grace, tidy;
+    uint64_t tidy_events;             /* those that there were at its last look */
+    bool is_tidy;                     /* nothing has happened since what bursts took was given back */
     struct json_object *loaded;       /* what the workers said of themselves; before that, what the catalogue holds */
     bool learned;                     /* it was a worker that said it */
     char *engine_name;
@@ -41,8 +43,8 @@ struct serve {
 /* What runs may finish for this long; the rest is found interrupted by the next start. Calls are given less: they may take minutes anyway. */
 enum { GRACE_US = 10 * 1000 * 1000, CALLS_GRACE_US = 3 * 1000 * 1000 };
 
-/* What bursts took goes back to the system so often. */
-enum { TIDY_EVERY_US = 30 * 1000 * 1000 };
+/* Where no event came for so long it rests, and gives back to the system what bursts took. */
+enum { TIDY_EVERY_US = 5 * 1000 * 1000 };
 
 /* ---- facts for /health and /stats ---- */
 
@@ -309,12 +311,17 @@ static void given_back(void *data, int result)
 {
 }
 
-/* In the pool: the loop waits for nobody. */
+/* Once in each rest: at work the next burst would have it again at once. In the pool, because the loop waits for nobody. */
 static void tidy(struct timer *timer)
 {
-    struct loop *loop = TIMER_OF(timer, struct serve, tidy)->host.loop;
-    loop_pool(loop, give_back, given_back, NULL);
-    timer_start(loop, timer, TIDY_EVERY_US, tidy);
+    struct serve *serve = TIMER_OF(timer, struct serve, tidy);
+    uint64_t events = store_numbers(serve->host.store).accepted;
+    bool rests = events == serve->tidy_events;
+    if (rests && !serve->is_tidy)
+        loop_pool(serve->host.loop, give_back, given_back, NULL);
+    serve->tidy_events = events;
+    serve->is_tidy = rests;
+    timer_start(serve->host.loop, timer, TIDY_EVERY_US, tidy);
 }
 
 /* What has to hold between settings before anything is opened. */

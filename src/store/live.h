@@ -121,6 +121,7 @@ struct pending {                   /* an accepted event that is not durable yet 
     uint64_t pos, seq;
     size_t bytes;
 };
+enum { PENDING_KEPT = 4096 };      /* places for them that stay when a burst is over */
 
 struct store {
     struct store_world world;

@@ -226,6 +226,11 @@ void tail_durable(struct store *store, uint64_t pos)
         if (list_empty(&done.live->news))
             list_push(&store->news, &done.live->news);
     }
+    if (!store->pending_count && store->pending_room > PENDING_KEPT) {
+        free(store->pending);
+        store->pending = NULL;
+        store->pending_first = store->pending_room = 0;
+    }
     evict(store);
     tail_news(store);      /* first: a result is on its way to its readers before the next item is launched */
     tell_waits(store);

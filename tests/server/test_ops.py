@@ -153,7 +153,7 @@ class Metrics(Case):
         before = self.metrics(server)
         for family in ('rivulet_items_pending', 'rivulet_oldest_pending_seconds', 'rivulet_items', 'rivulet_jobs', 'rivulet_leg_seconds', 'rivulet_streams',
                        'rivulet_frames_delivered', 'rivulet_stream_lag_events', 'rivulet_slow_readers_closed', 'rivulet_fsync_seconds',
-                       'rivulet_outcomes_fenced', 'process_resident_memory_bytes', 'process_open_fds', 'rivulet_http_requests',
+                       'rivulet_outcomes_fenced', 'process_resident_memory_bytes', 'rivulet_memory_taken_bytes', 'process_open_fds', 'rivulet_http_requests',
                        'rivulet_records', 'rivulet_calls', 'rivulet_calls_open', 'rivulet_calls_waiting', 'rivulet_pauses', 'rivulet_paused',
                        'rivulet_readers_behind', 'rivulet_webhooks', 'rivulet_mirror'):
             self.assertIn(family, before.types)
@@ -175,6 +175,7 @@ class Metrics(Case):
         self.assertGreater(now['rivulet_fsync_seconds_sum'], before['rivulet_fsync_seconds_sum'])
         self.assertGreater(now['rivulet_http_requests_total{class="2xx"}'], before['rivulet_http_requests_total{class="2xx"}'])
         self.assertGreater(now['process_resident_memory_bytes'], 1 << 20)
+        self.assertLess(now['rivulet_memory_taken_bytes'], now['process_resident_memory_bytes'])
         server.ask('POST', f'/v1/jobs/{waiting.job}/cancel').body()
         waiting.leave()
         until(lambda: self.metrics(server)['rivulet_streams'] == 0)

@@ -2,6 +2,7 @@
 
 #include "base/histogram.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "readers/mirror.h"
 #include "readers/webhook.h"
 #include "server/journal.h"
@@ -292,6 +293,7 @@ static void put_process(struct buf *ret, struct service *service)
     family(ret, "rivulet_build", "info", NULL, "What runs.");
     sample(ret, "rivulet_build_info", "version", service->settings.version, 1);
     gauge(ret, "process_resident_memory_bytes", "bytes", "Memory of the server process, workers not counted.", resident_bytes());
+    gauge(ret, "rivulet_memory_taken_bytes", "bytes", "Of it what is allocated: the rest is the program itself, and what bursts left behind.", (int64_t)mem_taken());
     gauge(ret, "process_open_fds", NULL, "Descriptors that are open.", open_descriptors());
     family(ret, "process_cpu_seconds", "counter", "seconds", "CPU time of the server process.");
     buf_print(ret, "process_cpu_seconds_total %.3f\n", cpu_seconds());
